@@ -1,0 +1,16 @@
+//! Decisions: pure functions over facts, without I/O, clock, lock or async.
+//!
+//! The crate also owns the few types that every core needs to name the same thing in the same way:
+//! [`Instant`], [`ServiceId`] and [`Generation`]; and how durations and sizes are written ([`units`]).
+#![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod backoff;
+mod id;
+pub mod idle;
+pub mod stop;
+mod time;
+pub mod units;
+
+pub use id::{Generation, ServiceId};
+pub use time::Instant;

@@ -1,0 +1,32 @@
+//! The monitor: one guest in one process.
+//!
+//! ```text
+//!   daemon --SEQPACKET, descriptors--> protocol
+//!                                        |
+//!      Shell (VM, vCPU, no image) --Boot--> LoadedShell (memory, plan) --seccomp--> RunningVm
+//!                                                                                     |
+//!        arch: page tables, ring-3 start, exceptions       vcpu: exits --> hypercall --> devices
+//! ```
+//!
+//! This is what a hostile guest attacks, so it is small, has no async runtime, and holds nothing but its KVM
+//! descriptors, the guest's port and the socket to the daemon. It trusts the plan, which `images` has checked, and
+//! nothing that comes from the guest. Read `docs/ARCHITECTURE.md` first, then the Solo5 `hvt` ABI, version 2.
+
+mod arch;
+mod console;
+mod control;
+mod devices;
+mod ending;
+mod exit;
+pub mod hypercall;
+mod load;
+pub mod memory;
+pub mod probe;
+pub mod protocol;
+mod sandbox;
+mod shell;
+mod vcpu;
+
+pub use control::run;
+pub use load::LoadError;
+pub use shell::{LoadedShell, RunningVm, Shell, ShellError};

@@ -1,0 +1,164 @@
+//! From a plan to guest memory: segments, boot information, manifest, command line; and what the guest may do where.
+
+use std::os::fd::BorrowedFd;
+
+use hvt_abi::boot_info::{BOOT_INFO_ADDRESS, BootInfo, COMMAND_LINE_MAX, Features};
+use hvt_abi::manifest::EntryKind;
+use hvt_abi::memory_map::{LOAD_MIN, READABLE_MIN, guard_start, stack_start};
+use images::{DeviceKind, ImageError, Plan, Segment};
+
+use crate::arch::{Region, RegionKind};
+use crate::memory::{Forbidden, GuestMemory, MapError};
+use crate::protocol::BootRequest;
+
+/// Octets that are copied from the image at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Why an image cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The image does not fit the memory.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// There is no memory.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The plan leads out of guest memory; `images` lets no such plan pass.
+    #[error("the load plan leads out of guest memory")]
+    Bounds(#[from] Forbidden),
+    /// The image needs something that there is not.
+    #[error(
+        "the image needs the {kind} device `{name}`, but only one network device can be attached so far"
+    )]
+    Device {
+        /// What it is.
+        kind: DeviceKind,
+        /// What it is called.
+        name: String,
+    },
+    /// The command line cannot be handed over.
+    #[error("the command line has {length} octets or a NUL; at most {} octets without one are possible", COMMAND_LINE_MAX - 1)]
+    CommandLine {
+        /// How long it is.
+        length: usize,
+    },
+    /// The image's bytes cannot be read.
+    #[error("cannot read {length} octets at {offset} of the image; is it complete?")]
+    Read {
+        /// Where.
+        offset: u64,
+        /// How much was missing.
+        length: u64,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Makes the guest's memory and puts everything in it that the guest finds at its start.
+pub(crate) fn load(
+    request: &BootRequest,
+    image: BorrowedFd<'_>,
+    cycles: u64,
+) -> Result<GuestMemory, LoadError> {
+    request.plan.check_memory(request.memory)?;
+    let memory = GuestMemory::new(request.memory)?;
+    for segment in &request.plan.segments {
+        copy(&memory, segment, image)?;
+    }
+    write_boot_info(&memory, request, cycles)?;
+    Ok(memory)
+}
+
+/// The handle of the network device, if the image has one.
+pub(crate) fn net_handle(plan: &Plan) -> Result<Option<u64>, LoadError> {
+    let mut found = None;
+    for (handle, device) in plan.manifest.handles() {
+        if device.kind != DeviceKind::Net || found.is_some() {
+            return Err(LoadError::Device { kind: device.kind, name: device.name.clone() });
+        }
+        found = Some(handle);
+    }
+    Ok(found)
+}
+
+fn copy(memory: &GuestMemory, segment: &Segment, image: BorrowedFd<'_>) -> Result<(), LoadError> {
+    let mut buffer = vec![0; CHUNK];
+    let mut done = 0;
+    while done < segment.file_size {
+        let left = segment.file_size - done;
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
+        let offset = segment.file_offset.saturating_add(done);
+        let failed = |source| LoadError::Read { offset, length: left, source };
+        let read = match rustix::io::pread(image, &mut buffer[..wanted], offset) {
+            Ok(0) => return Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(read) => read,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(failed(error.into())),
+        };
+        memory.copy_in(segment.gpa.saturating_add(done), &buffer[..read])?;
+        done += read as u64;
+    }
+    Ok(())
+}
+
+fn write_boot_info(
+    memory: &GuestMemory,
+    request: &BootRequest,
+    cycles: u64,
+) -> Result<(), LoadError> {
+    let command_line = request.command_line.as_bytes();
+    if command_line.len() >= COMMAND_LINE_MAX || command_line.contains(&0) {
+        return Err(LoadError::CommandLine { length: command_line.len() });
+    }
+    let mft = BOOT_INFO_ADDRESS + BootInfo::SIZE as u64;
+    let table = request.plan.manifest.to_table(|_, device| match device.kind {
+        DeviceKind::Net => Some(EntryKind::Net { mac: request.mac, mtu: request.mtu }),
+        DeviceKind::Block => None,
+    });
+    let cmdline = mft + table.len() as u64;
+    let features = Features::FRESHNESS.union(Features::SHUTDOWN_REQUEST);
+    let info = BootInfo {
+        mem_size: memory.size(),
+        kernel_end: request.plan.kernel_end,
+        cpu_cycle_freq: cycles,
+        cmdline,
+        mft,
+        host_features: features.0,
+        generation: request.generation,
+        ..BootInfo::default()
+    }
+    .with_entropy(&request.entropy);
+    memory.copy_in(BOOT_INFO_ADDRESS, &info.to_bytes())?;
+    memory.copy_in(mft, &table)?;
+    // Memory is zero, so the NUL is there.
+    memory.copy_in(cmdline, command_line)?;
+    Ok(())
+}
+
+/// What the guest may do where: whole pages, ascending, without overlap. Nothing is mapped below 64 KiB.
+pub(crate) fn regions(plan: &Plan, memory_size: u64) -> Vec<Region> {
+    let guard = guard_start(memory_size);
+    let mut regions =
+        vec![Region { start: READABLE_MIN, end: LOAD_MIN, kind: RegionKind::ReadOnly }];
+    let mut next = LOAD_MIN;
+    for pages in plan.pages() {
+        // What no segment covers is the guest's to use, as the ABI says.
+        regions.push(Region { start: next, end: pages.start, kind: RegionKind::Free });
+        let kind = match (pages.access.execute, pages.access.write) {
+            (true, _) => RegionKind::Code,
+            (false, true) => RegionKind::Data,
+            (false, false) => RegionKind::ReadOnly,
+        };
+        regions.push(Region { start: pages.start, end: pages.end, kind });
+        next = pages.end;
+    }
+    regions.push(Region { start: next, end: guard, kind: RegionKind::Free });
+    regions.push(Region { start: guard, end: stack_start(memory_size), kind: RegionKind::Guard });
+    regions.push(Region {
+        start: stack_start(memory_size),
+        end: memory_size,
+        kind: RegionKind::Stack,
+    });
+    regions.retain(|region| region.start < region.end);
+    regions
+}

@@ -1,0 +1,209 @@
+//! Guest memory: one anonymous mapping at GPA 0, only ever reached through checked, volatile copies.
+//!
+//! The monitor's own structures (page tables, descriptor tables, exception stubs) lie above the guest's memory in the
+//! same mapping: in the slot, but in no page that the guest may touch.
+
+use hvt_abi::memory_map::PAGE_SIZE;
+
+use vm_memory::mmap::FromRangesError;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use crate::arch::Region;
+
+/// What the monitor needs above the guest's memory, in octets: rounded up to the unit of memory.
+pub(crate) const MONITOR_AREA: u64 = 2 << 20;
+
+/// Why an access to guest memory is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{length} octets at {address:#x} are not memory that the guest may {need}")]
+pub struct Forbidden {
+    /// Where.
+    pub address: u64,
+    /// How much.
+    pub length: u64,
+    /// What for.
+    pub need: Need,
+}
+
+/// What an access to guest memory is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Reading.
+    Read,
+    /// Writing.
+    Write,
+}
+
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
+}
+
+/// What the guest may do with its memory, as ranges of addresses.
+#[derive(Debug, Default)]
+struct Rights {
+    readable: Vec<(u64, u64)>,
+    writable: Vec<(u64, u64)>,
+}
+
+/// Why there is no guest memory.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot map {size} octets of guest memory; is the machine out of memory?")]
+pub struct MapError {
+    size: u64,
+    source: FromRangesError,
+}
+
+/// The memory of one guest, zero at the start.
+#[derive(Debug)]
+pub struct GuestMemory {
+    map: GuestMemoryMmap<()>,
+    size: u64,
+    rights: Rights,
+}
+
+impl GuestMemory {
+    /// Maps `size` octets for the guest, and the monitor's area above. The guest may touch none of it yet.
+    ///
+    /// # Errors
+    /// When the system has not as much.
+    pub fn new(size: u64) -> Result<Self, MapError> {
+        let whole = usize::try_from(size.saturating_add(MONITOR_AREA)).unwrap_or(usize::MAX);
+        let map = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), whole)])
+            .map_err(|source| MapError { size, source })?;
+        Ok(Self { map, size, rights: Rights::default() })
+    }
+
+    /// Octets that are the guest's.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// First address of the monitor's area.
+    pub(crate) const fn monitor_area(&self) -> u64 {
+        self.size
+    }
+
+    /// The mapping, to be made a memory slot of.
+    pub(crate) const fn map(&self) -> &GuestMemoryMmap<()> {
+        &self.map
+    }
+
+    /// Allows what `regions` say, the same as the page tables do: the monitor must not do for a guest what that may
+    /// not do itself.
+    pub(crate) fn allow(&mut self, regions: &[Region]) {
+        let ranges = |need| {
+            let mut ranges: Vec<(u64, u64)> = Vec::new();
+            for region in regions.iter().filter(|region| region.kind.allows(need)) {
+                match ranges.last_mut() {
+                    Some(last) if last.1 == region.start => last.1 = region.end,
+                    _ => ranges.push((region.start, region.end)),
+                }
+            }
+            ranges
+        };
+        self.rights = Rights { readable: ranges(Need::Read), writable: ranges(Need::Write) };
+    }
+
+    /// Checks that the guest may do `need` with `length` octets at `address`, however large the numbers are. No octets
+    /// are always allowed.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check(&self, address: u64, length: u64, need: Need) -> Result<(), Forbidden> {
+        let ranges = match need {
+            Need::Read => &self.rights.readable,
+            Need::Write => &self.rights.writable,
+        };
+        let end = address.checked_add(length);
+        let inside =
+            |&(start, limit): &(u64, u64)| address >= start && end.is_some_and(|end| end <= limit);
+        if length == 0 || ranges.iter().any(inside) {
+            Ok(())
+        } else {
+            Err(Forbidden { address, length, need })
+        }
+    }
+
+    /// Copies out what the guest may read.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Forbidden> {
+        self.check(address, into.len() as u64, Need::Read)?;
+        self.copy_out(address, into)
+    }
+
+    /// Copies to where the guest may write.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn write(&self, address: u64, from: &[u8]) -> Result<(), Forbidden> {
+        self.check(address, from.len() as u64, Need::Write)?;
+        self.copy_in(address, from)
+    }
+
+    /// Copies out of the mapping, whoever may read there.
+    pub(crate) fn copy_out(&self, address: u64, into: &mut [u8]) -> Result<(), Forbidden> {
+        let length = into.len() as u64;
+        let failed = |_| Forbidden { address, length, need: Need::Read };
+        self.map.read_slice(into, GuestAddress(address)).map_err(failed)
+    }
+
+    /// Copies into the mapping, whoever may write there.
+    pub(crate) fn copy_in(&self, address: u64, from: &[u8]) -> Result<(), Forbidden> {
+        let failed = |_| Forbidden { address, length: from.len() as u64, need: Need::Write };
+        self.map.write_slice(from, GuestAddress(address)).map_err(failed)
+    }
+}
+
+/// Whether `address` begins a page.
+pub(crate) const fn is_page_aligned(address: u64) -> bool {
+    address.is_multiple_of(PAGE_SIZE)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::arch::RegionKind;
+
+    #[test]
+    fn neighbours_with_the_same_right_are_one_range() {
+        let mut memory = GuestMemory::new(2 << 20).unwrap();
+        assert!(memory.write(0x1000, &[1]).is_err(), "nothing is allowed at first");
+        memory.allow(&[
+            Region { start: 0x1000, end: 0x2000, kind: RegionKind::Code },
+            Region { start: 0x2000, end: 0x3000, kind: RegionKind::Data },
+            Region { start: 0x3000, end: 0x4000, kind: RegionKind::Free },
+            Region { start: 0x4000, end: 0x5000, kind: RegionKind::Guard },
+        ]);
+        assert!(memory.check(0x1000, 0x3000, Need::Read).is_ok());
+        assert!(memory.check(0x1fff, 2, Need::Write).is_err(), "code is not writable");
+        assert!(memory.check(0x2000, 0x2000, Need::Write).is_ok());
+        assert!(memory.check(0x3fff, 2, Need::Write).is_err(), "the guard is nobody's");
+        assert!(memory.check(u64::MAX, 0, Need::Write).is_ok(), "nothing is asked for");
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_is_allowed_is_reached(address: u64, near in 0..0x1_0000_u64, length in 1..0x3000_usize) {
+            let mut memory = GuestMemory::new(2 << 20).unwrap();
+            let end = (2 << 20) - 0x2000;
+            memory.allow(&[Region { start: 0x1_0000, end, kind: RegionKind::Data }]);
+            for address in [address, end - 0x8000 + near, 0x1_0000 - 0x8000 + near] {
+                let mut buffer = vec![0; length];
+                let inside =
+                    address >= 0x1_0000 && address.checked_add(length as u64).is_some_and(|last| last <= end);
+                prop_assert_eq!(memory.read(address, &mut buffer).is_ok(), inside);
+                prop_assert_eq!(memory.write(address, &buffer).is_ok(), inside);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a monitor gives up before it lets a guest run.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use rustix::process::DumpableBehavior;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+/// Why the sandbox cannot be closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SandboxError {
+    #[error("cannot give up {what}")]
+    GiveUp { what: &'static str, source: io::Error },
+    #[error("cannot make the system call filter")]
+    Filter(#[from] seccompiler::BackendError),
+    #[error("cannot install the system call filter; does the kernel have seccomp?")]
+    Install(#[from] seccompiler::Error),
+}
+
+/// Gives up every privilege for good: capabilities, and the way to get others. Before any other thread exists.
+pub(crate) fn drop_privileges() -> Result<(), SandboxError> {
+    let failed =
+        |what| move |error: rustix::io::Errno| SandboxError::GiveUp { what, source: error.into() };
+    rustix::thread::set_no_new_privs(true).map_err(failed("the right to new privileges"))?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none).map_err(failed("all capabilities"))?;
+    // No other process of the user may look into a guest's memory, and none of it goes into a core file.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(failed("core files"))
+}
+
+/// The filter, made ahead: from its installation on, any other system call ends the process.
+pub(crate) fn filter() -> Result<BpfProgram, SandboxError> {
+    const MMAP_PROT: u8 = 2;
+    const IOCTL_REQUEST: u8 = 1;
+    const FCNTL_COMMAND: u8 = 1;
+    const F_GETFD: u64 = 1;
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    // The vCPU, and what a report of its faults needs.
+    let requests = [KVM_RUN, KVM_GET_REGS, KVM_GET_SREGS];
+    let request = |value| is(IOCTL_REQUEST, SeccompCmpOp::Eq, value);
+    let ioctls = requests.into_iter().map(request).collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_ioctl, ioctls);
+    // The allocator's memory; never memory that code can run from.
+    let not_executable = SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.cast_unsigned()));
+    rules.insert(libc::SYS_mmap, vec![is(MMAP_PROT, not_executable.clone(), 0)?]);
+    rules.insert(libc::SYS_mprotect, vec![is(MMAP_PROT, not_executable, 0)?]);
+    // The library looks whether a descriptor is still open before it closes it.
+    rules.insert(libc::SYS_fcntl, vec![is(FCNTL_COMMAND, SeccompCmpOp::Eq, F_GETFD)?]);
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        std::env::consts::ARCH.try_into()?,
+    )?;
+    Ok(filter.try_into()?)
+}
+
+fn is(
+    argument: u8,
+    operator: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(
+        argument,
+        SeccompCmpArgLen::Dword,
+        operator,
+        value,
+    )?])
+}
+
+/// Installs the filter in every thread.
+pub(crate) fn install(filter: &BpfProgram) -> Result<(), SandboxError> {
+    Ok(seccompiler::apply_filter_all_threads(filter)?)
+}
+
+/// `KVM_RUN`, `KVM_GET_REGS`, `KVM_GET_SREGS` (`linux/kvm.h`).
+const KVM_RUN: u64 = 0xae80;
+const KVM_GET_REGS: u64 = 0x8090_ae81;
+const KVM_GET_SREGS: u64 = 0x8138_ae83;
+
+/// What needs no look at its arguments: frames and reports, waiting, the clocks, threads that wait for each other, memory
+/// that is given back, and the end.
+const ALLOWED: [i64; 23] = [
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_gettid,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_yield,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_sigaltstack,
+    libc::SYS_write,
+];

@@ -1,0 +1,231 @@
+//! What guests may expect, and what becomes of those that break the rules: on any KVM, software or hardware.
+
+mod support;
+
+use monitor::protocol::{Ending, Report, Request, send_request};
+use rustix::process::{Pid, Signal, kill_process};
+use std::os::fd::AsFd;
+use support::{Monitor, can_run, trial};
+
+#[test]
+fn become_a_monitor() {
+    support::become_a_monitor();
+}
+
+/// Defines tests that need a KVM.
+macro_rules! guests {
+    ($($(#[$doc:meta])* fn $name:ident() $body:block)+) => { $(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            if can_run() $body
+        }
+    )+ };
+}
+
+guests! {
+    fn a_guest_boots_and_halts() {
+        let life = trial("halt=7");
+        life.assert_halted(7);
+        let stages: Vec<_> = life.reports.iter().map(std::mem::discriminant).collect();
+        let at = policies::Instant::ZERO;
+        let expected = [Report::Loaded { at }, Report::Entered { at }];
+        assert_eq!(stages, expected.iter().map(std::mem::discriminant).collect::<Vec<_>>());
+        let Some(Ending::Halted { cookie, .. }) = trial("halt-cookie").ending else { panic!("not halted") };
+        assert_eq!(cookie.len(), 512);
+    }
+
+    fn an_honest_guest_finds_what_the_abi_promises() {
+        let life = trial("puts=hello facts sse memory stack walltime poll=5 poll-once");
+        life.assert_halted(0);
+        assert!(life.console.contains("hello"), "{}", life.console);
+        let ready = life.reports.iter().filter(|report| matches!(report, Report::Ready { .. })).count();
+        assert_eq!(ready, 1, "ready is told once, at the first wait");
+    }
+
+    fn a_panic_is_in_the_log() {
+        let life = trial("panic");
+        life.assert_halted(101);
+        assert!(life.console.contains("panicked"), "{}", life.console);
+    }
+
+    fn the_built_in_guest_gets_ready_and_ends_when_asked() {
+        let mut monitor = Monitor::shell();
+        monitor.boot(images::builtin::HELLO, "--name=test --ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1");
+        loop {
+            match monitor.report() {
+                Some(Report::Ready { .. }) => break,
+                Some(_) => {}
+                None => panic!("it ended"),
+            }
+        }
+        send_request(monitor.control.as_fd(), &Request::Shutdown, &[]).unwrap();
+        monitor.watch().assert_halted(0);
+    }
+
+    fn exceptions_are_reported_by_name() {
+        for (act, name) in [
+            ("divide", "divide error"),
+            ("breakpoint", "breakpoint"),
+            ("undefined", "undefined instruction"),
+            ("privileged=hlt", "general protection"),
+            ("privileged=mov-cr3", "general protection"),
+            ("privileged=wrmsr", "general protection"),
+            ("misaligned-sse", "general protection"),
+            ("non-canonical", "general protection"),
+        ] {
+            let life = trial(act);
+            assert!(life.crash().starts_with(name), "{act}: {}", life.crash());
+            assert!(life.crash().contains("rip 0x2") && life.crash().contains("rax 0x"), "{}", life.crash());
+        }
+    }
+
+    fn what_a_processor_may_refuse_in_two_ways_is_refused() {
+        for act in ["interrupt", "system-call", "hypervisor-call"] {
+            trial(act).crash();
+        }
+        // Another port faults where the I/O bitmap is honoured, and is a violation where only the privilege level is.
+        for act in ["port-read", "port-write"] {
+            let life = trial(act);
+            assert!(matches!(life.ending, Some(Ending::Crashed(_) | Ending::Violation(_))), "{act}: {:?}", life.ending);
+        }
+    }
+
+    fn no_guest_touches_what_it_may_not() {
+        for (act, what, place) in [
+            ("read-null", "reading", "null page"),
+            ("write-null", "writing", "null page"),
+            ("jump-null", "execution", "null page"),
+            ("read-tables", "reading", "nothing is mapped"),
+            ("read-outside", "reading", ""),
+            ("write-code", "writing is not allowed", "code"),
+            ("write-constant", "writing is not allowed", "code"),
+            ("write-boot-info", "writing is not allowed", "read-only"),
+            ("execute-data", "execution is not allowed", "data"),
+            ("execute-heap", "execution is not allowed", "heap"),
+            ("execute-stack", "execution is not allowed", "stack"),
+            ("execute-boot-info", "execution is not allowed", "read-only"),
+            ("stack-overflow", "writing", "the stack is full"),
+        ] {
+            let life = trial(act);
+            let report = life.crash();
+            assert!(report.starts_with("page fault"), "{act}: {report}");
+            let first = report.lines().next().unwrap();
+            assert!(first.contains(what) && first.contains(place), "{act}: {report}");
+        }
+    }
+
+    fn hostile_hypercalls_end_the_guest_with_a_reason() {
+        for act in [
+            "call-unknown=0",
+            "call-unknown=9",
+            "call-wide=8",
+            "call-wide=16",
+            "call-wide=in",
+            "argument-in-tables",
+            "argument-in-code",
+            "puts-outside",
+            "puts-huge",
+            "puts-wraps",
+            "puts-tables",
+            "net-write-outside",
+            "net-write-tables",
+            "net-read-outside",
+            "net-read-tables",
+            "net-read-code",
+            "net-read-boot-info",
+            "net-read-huge",
+            "halt-cookie-outside",
+        ] {
+            let life = trial(act);
+            // A port that is no hypercall's may be closed by the I/O bitmap already.
+            let closed = matches!(&life.ending, Some(Ending::Crashed(report)) if report.starts_with("general protection"));
+            assert!((closed && act.starts_with("call-")) || !life.violation().is_empty(), "{act}");
+        }
+        for number in 1..=8 {
+            for act in ["argument-outside", "argument-straddles", "argument-last"] {
+                let life = trial(&format!("{act}={number}"));
+                assert!(life.violation().contains("argument"), "{act} {number}: {}", life.violation());
+            }
+        }
+    }
+
+    fn what_is_merely_wrong_is_answered_and_the_guest_goes_on() {
+        for act in [
+            "argument-misaligned",
+            "argument-overlaps",
+            "puts-nothing",
+            "net-write-size=0",
+            "net-write-size=13",
+            "net-write-size=1514",
+            "net-write-size=1515",
+            "net-write-size=65535",
+            "net-read-short",
+            "net-handle=0",
+            "net-handle=2",
+            "net-handle=64",
+            "net-handle=18446744073709551615",
+            "block",
+        ] {
+            let life = trial(act);
+            assert!(matches!(life.ending, Some(Ending::Halted { status: 0, .. })), "{act}: {:?} {}", life.ending, life.console);
+        }
+    }
+
+    fn floods_drown_nobody() {
+        let life = trial("flood-console=20000");
+        life.assert_halted(0);
+        assert!(life.console.len() < 300 * 1024, "{} octets came through", life.console.len());
+        trial("flood-net=20000").assert_halted(0);
+        trial("flood-heap").assert_halted(101);
+    }
+
+    fn a_guest_that_never_exits_ends_with_its_daemon() {
+        let mut monitor = Monitor::shell();
+        monitor.boot(images::builtin::TRIAL, "--act=spin");
+        while !matches!(monitor.report(), Some(Report::Entered { .. })) {}
+        let mut child = monitor.child;
+        drop(monitor.control);
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(1), "{status}");
+    }
+
+    fn a_waiting_shell_ends_with_its_daemon() {
+        let monitor = Monitor::shell();
+        let mut child = monitor.child;
+        drop(monitor.control);
+        assert!(child.wait().is_ok());
+    }
+
+    fn a_killed_monitor_is_noticed() {
+        let mut monitor = Monitor::shell();
+        monitor.boot(images::builtin::TRIAL, "--act=deaf");
+        while !matches!(monitor.report(), Some(Report::Ready { .. })) {}
+        let pid = Pid::from_child(&monitor.child);
+        kill_process(pid, Signal::KILL).unwrap();
+        let life = monitor.watch();
+        assert_eq!(life.ending, None);
+        assert!(!life.status.success());
+    }
+
+    fn a_running_guest_s_monitor_has_given_up_everything() {
+        let mut monitor = Monitor::shell();
+        monitor.boot(images::builtin::TRIAL, "--act=deaf");
+        while !matches!(monitor.report(), Some(Report::Ready { .. })) {}
+        let process = monitor.child.id();
+        let mut filtered = 0;
+        for task in std::fs::read_dir(format!("/proc/{process}/task")).unwrap() {
+            let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name));
+                line.map(|value| value.trim().to_owned()).unwrap_or_default()
+            };
+            assert_eq!(field("Seccomp:"), "2", "a thread without a filter");
+            assert_eq!(field("NoNewPrivs:"), "1");
+            filtered += 1;
+        }
+        assert!(filtered >= 2, "only {filtered} threads were looked at");
+        monitor.child.kill().unwrap();
+        monitor.child.wait().unwrap();
+    }
+}

@@ -1,0 +1,149 @@
+//! Boots guests in monitor processes of their own: this very test program, called again to become one.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a helper of tests: a failure is the test's")]
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use monitor::protocol::{
+    BootRequest, Ending, MAX_MESSAGE, Report, Request, recv_report, send_request,
+};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+/// Set in the environment of a test program that is to become a monitor.
+const BECOME: &str = "BECOME_A_MONITOR";
+
+/// To be called by a test named `become_a_monitor`, which does nothing else.
+pub(crate) fn become_a_monitor() {
+    if std::env::var_os(BECOME).is_some() {
+        let control = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        let _ = monitor::run(control);
+        std::process::exit(0);
+    }
+}
+
+/// Whether guests can run here; says so where not.
+pub(crate) fn can_run() -> bool {
+    match monitor::probe::check() {
+        Ok(_) => true,
+        Err(error) => {
+            let name = std::thread::current().name().unwrap_or("test").to_owned();
+            let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {error}");
+            false
+        }
+    }
+}
+
+/// A monitor process as its daemon sees it.
+pub(crate) struct Monitor {
+    pub(crate) child: Child,
+    pub(crate) control: OwnedFd,
+    /// The switch's end of the guest's port.
+    pub(crate) port: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// How a guest ended and what came before.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) reports: Vec<Report>,
+    pub(crate) console: String,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) status: ExitStatus,
+}
+
+impl Life {
+    /// The report of a crash.
+    pub(crate) fn crash(&self) -> &str {
+        match &self.ending {
+            Some(Ending::Crashed(report)) => report,
+            other => panic!("no crash but {other:?}; console: {}", self.console),
+        }
+    }
+
+    /// The text of a violation.
+    pub(crate) fn violation(&self) -> &str {
+        match &self.ending {
+            Some(Ending::Violation(text)) => text,
+            other => panic!("no violation but {other:?}; console: {}", self.console),
+        }
+    }
+
+    /// Panics unless the guest halted with `status`.
+    pub(crate) fn assert_halted(&self, status: i32) {
+        match &self.ending {
+            Some(Ending::Halted { status: found, .. }) if *found == status => {}
+            other => panic!("not halted with {status} but {other:?}; console: {}", self.console),
+        }
+    }
+}
+
+fn pair() -> (OwnedFd, OwnedFd) {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+}
+
+impl Monitor {
+    /// A shell, waiting.
+    pub(crate) fn shell() -> Self {
+        let (control, theirs) = pair();
+        let child = Command::new("/proc/self/exe")
+            .args(["--exact", "become_a_monitor", "--test-threads=1"])
+            .env(BECOME, "1")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let port = pair().0;
+        let mut monitor = Self { child, control, port, buffer: vec![0; MAX_MESSAGE] };
+        assert_eq!(monitor.report(), Some(Report::ShellReady));
+        monitor
+    }
+
+    /// The next report, or nothing when the process is gone.
+    pub(crate) fn report(&mut self) -> Option<Report> {
+        recv_report(self.control.as_fd(), &mut self.buffer).unwrap()
+    }
+
+    /// Boots an image in it.
+    pub(crate) fn boot(&mut self, image: &[u8], command_line: &str) {
+        let plan = images::plan(image).unwrap();
+        let file = memfd_create("image", MemfdFlags::CLOEXEC).unwrap();
+        rustix::io::write(&file, image).unwrap();
+        let (ours, theirs) = pair();
+        self.port = ours;
+        let request = Request::Boot(BootRequest {
+            plan,
+            memory: 8 << 20,
+            command_line: command_line.to_owned(),
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            generation: 7,
+            entropy: [42; 32],
+        });
+        send_request(self.control.as_fd(), &request, &[file.as_fd(), theirs.as_fd()]).unwrap();
+    }
+
+    /// Waits for the end.
+    pub(crate) fn watch(mut self) -> Life {
+        let (mut reports, mut console, mut ending) = (Vec::new(), Vec::new(), None);
+        while let Some(report) = self.report() {
+            match report {
+                Report::Console(text) => console.extend(text),
+                Report::Ended(how) => ending = Some(how),
+                other => reports.push(other),
+            }
+        }
+        let console = String::from_utf8_lossy(&console).into_owned();
+        Life { reports, console, ending, status: self.child.wait().unwrap() }
+    }
+}
+
+/// Lets the test guest do `acts` and watches it to its end.
+pub(crate) fn trial(acts: &str) -> Life {
+    let mut monitor = Monitor::shell();
+    let flags: Vec<String> = acts.split(' ').map(|act| format!("--act={act}")).collect();
+    monitor.boot(images::builtin::TRIAL, &flags.join(" "));
+    monitor.watch()
+}

@@ -1,0 +1,57 @@
+//! `summoner serve`: the daemon.
+
+use std::io::IsTerminal;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Exit, Failure};
+use crate::config::LogFormat;
+use crate::daemon::{self, DaemonError, Source};
+
+pub(super) fn run(source: Source) -> Result<(), Failure> {
+    let config = source.load().map_err(|error| Failure::configuration(&error))?;
+    start_logging(&config.log).map_err(|error| Failure::configuration(&error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Internal, &error))?;
+    let served = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+        let shutdown = async move {
+            // Without a handler for ^C the default one ends the process, which is what was asked for.
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        daemon::serve(source, config, shutdown).await
+    });
+    served.map_err(|error| Failure::new(exit_for(&error), &error))
+}
+
+const fn exit_for(error: &DaemonError) -> Exit {
+    match error {
+        DaemonError::Kvm(_)
+        | DaemonError::State(_)
+        | DaemonError::Network(_)
+        | DaemonError::Bind { .. }
+        | DaemonError::Admin(_) => Exit::Unavailable,
+        DaemonError::Deploy(_) | DaemonError::Zone(_) => Exit::Configuration,
+        DaemonError::Signals(_) | DaemonError::Dns(_) | DaemonError::Switch(_) => Exit::Internal,
+    }
+}
+
+fn start_logging(log: &crate::config::Log) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::try_new(&log.filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
+    match log.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! The configuration as the daemon uses it: everything is there, and everything is right.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hickory_proto::rr::Name;
+use ipnet::{Ipv4Net, Ipv6Net};
+use policies::backoff::BackoffPolicy;
+use policies::stop::StopMode;
+use synjitsu::Overflow;
+use zone::{NameServer, Soa, ZoneData};
+
+/// A checked configuration. Each field is the key of the same name; see `docs/reference/config.md`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Folder for what is remembered across restarts.
+    pub state_dir: PathBuf,
+    /// Where queries are answered.
+    pub dns: Dns,
+    /// The zone.
+    pub zone: ZoneSettings,
+    /// The services' network.
+    pub network: Network,
+    /// What may run.
+    pub limits: Limits,
+    /// The administrators' socket.
+    pub admin: Admin,
+    /// The metrics page.
+    pub metrics: MetricsSettings,
+    /// The daemon's log.
+    pub log: Log,
+    /// The services, by key.
+    pub services: BTreeMap<String, Service>,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// Addresses that answer, over UDP and TCP.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[zone]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneSettings {
+    /// Its top owner name.
+    pub apex: Name,
+    /// Seconds.
+    pub ttl: u32,
+    /// Start of authority.
+    pub soa: Soa,
+    /// At least one.
+    pub name_servers: Vec<NameServer>,
+}
+
+impl ZoneSettings {
+    /// The zone without services.
+    #[must_use]
+    pub fn zone_data(&self) -> ZoneData {
+        ZoneData {
+            apex: self.apex.clone(),
+            soa: self.soa.clone(),
+            name_servers: self.name_servers.clone(),
+            ttl: self.ttl,
+            services: Vec::new(),
+        }
+    }
+}
+
+/// `[network]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Name of the TUN device.
+    pub interface: String,
+    /// IPv4 prefix of the services.
+    pub ipv4: Ipv4Net,
+    /// IPv6 prefix of the services.
+    pub ipv6: Option<Ipv6Net>,
+    /// Largest IP packet, in octets.
+    pub mtu: u16,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Instances at once.
+    pub instances: u32,
+    /// Their guest memory, in octets.
+    pub memory: u64,
+    /// Boots at once.
+    pub booting: u32,
+    /// Shells made ahead.
+    pub ready_shells: u32,
+    /// First packets held.
+    pub hold_flows: u32,
+    /// Their memory, in octets.
+    pub hold_bytes: u64,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The socket's path.
+    pub socket: PathBuf,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Where the page is, if it is.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A filter of the `tracing` crate.
+    pub filter: String,
+    /// For whom.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// `[services.KEY]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The key.
+    pub key: String,
+    /// Absolute, in lower case, at least one.
+    pub names: Vec<Name>,
+    /// What boots.
+    pub image: ImageRef,
+    /// What the guest is told; `None` for its addresses in the usual form.
+    pub command_line: Option<String>,
+    /// Octets; a multiple of 2 MiB.
+    pub memory: u64,
+    /// Its IPv4 address.
+    pub ipv4: AddressChoice<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub ipv6: AddressChoice<Ipv6Addr>,
+    /// Seconds.
+    pub ttl: u32,
+    /// How long a guest is kept after its last use.
+    pub idle: Duration,
+    /// Whether an open connection is use.
+    pub count_open_connections: bool,
+    /// How long a guest is kept at the least.
+    pub minimum_uptime: Duration,
+    /// How a guest is made to end.
+    pub stop: StopMode,
+    /// When a query that wakes is answered.
+    pub answer: AnswerMode,
+    /// What wakes it.
+    pub wake: WakeTriggers,
+    /// How long a guest may take until it is ready.
+    pub boot_timeout: Duration,
+    /// How first packets are held.
+    pub hold: Hold,
+    /// The wait after failed boots.
+    pub backoff: BackoffPolicy,
+}
+
+/// What boots.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ImageRef {
+    /// One that is part of the daemon.
+    Builtin(String),
+    /// A file.
+    File(PathBuf),
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// How a service gets an address of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressChoice<A> {
+    /// From the prefix, always the same.
+    Auto,
+    /// This one.
+    Fixed(A),
+    /// None of this family.
+    None,
+}
+
+/// When a query that wakes is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerMode {
+    /// At once.
+    Now,
+    /// When the guest is ready, or after the cap.
+    Ready {
+        /// The longest wait.
+        cap: Duration,
+    },
+}
+
+/// What wakes a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WakeTriggers {
+    /// A query for an address.
+    pub dns: bool,
+    /// A first packet.
+    pub packet: bool,
+}
+
+/// How first packets are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// How long.
+    pub time: Duration,
+    /// How many.
+    pub flows: u32,
+    /// How much, in octets.
+    pub bytes: u64,
+    /// What happens to one more.
+    pub overflow: Overflow,
+}
+
+impl Config {
+    /// The settings that differ and take effect only at a start.
+    #[must_use]
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        let limits = (&self.limits, &other.limits);
+        [
+            ("state_dir", self.state_dir != other.state_dir),
+            ("dns", self.dns != other.dns),
+            ("network", self.network != other.network),
+            ("admin", self.admin != other.admin),
+            ("metrics", self.metrics != other.metrics),
+            ("log", self.log != other.log),
+            ("limits.ready_shells", limits.0.ready_shells != limits.1.ready_shells),
+            ("limits.hold_flows", limits.0.hold_flows != limits.1.hold_flows),
+            ("limits.hold_bytes", limits.0.hold_bytes != limits.1.hold_bytes),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+
+    /// Takes over from `running` what takes effect only at a start.
+    pub fn keep_fixed(&mut self, running: &Self) {
+        self.state_dir.clone_from(&running.state_dir);
+        self.dns.clone_from(&running.dns);
+        self.network.clone_from(&running.network);
+        self.admin.clone_from(&running.admin);
+        self.metrics.clone_from(&running.metrics);
+        self.log.clone_from(&running.log);
+        self.limits.ready_shells = running.limits.ready_shells;
+        self.limits.hold_flows = running.limits.hold_flows;
+        self.limits.hold_bytes = running.limits.hold_bytes;
+    }
+}

@@ -1,0 +1,397 @@
+//! Every key there is: its type, its default, and a sentence. The reference and the search for unknown keys both use
+//! this table, and tests hold it against the structures that are really read.
+
+use std::fmt::Write as _;
+
+/// What a value must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Flag,
+    /// A list of texts; commas between them in a variable or a flag.
+    List,
+    /// A number with a unit of time.
+    Duration,
+    /// A number with a unit of size.
+    Size,
+}
+
+impl Kind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "number",
+            Self::Flag => "true or false",
+            Self::List => "list of texts",
+            Self::Duration => "duration",
+            Self::Size => "size",
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its path; `*` stands for a name of the user's choice.
+    pub path: &'static str,
+    /// What its value must look like.
+    pub kind: Kind,
+    /// The default as it would be written, or what happens without.
+    pub default: &'static str,
+    /// What it means.
+    pub text: &'static str,
+}
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, text: &'static str) -> Key {
+    Key { path, kind, default, text }
+}
+
+/// All keys, in the order of the reference.
+pub const KEYS: &[Key] = &[
+    key(
+        "state_dir",
+        Kind::Text,
+        "\"/var/lib/summoner\"",
+        "Folder for what is remembered across restarts: the automatic addresses. One daemon per folder.",
+    ),
+    key(
+        "dns.listen",
+        Kind::List,
+        "[\"127.0.0.1:5353\"]",
+        "Addresses and ports that answer queries, over UDP and TCP.",
+    ),
+    key("zone.apex", Kind::Text, "required", "The zone's top owner name."),
+    key(
+        "zone.ttl",
+        Kind::Number,
+        "60",
+        "TTL in seconds of the records at the apex and of the name servers' addresses, and the default of the services'.",
+    ),
+    key(
+        "zone.mname",
+        Kind::Text,
+        "the first of `zone.name_servers`",
+        "SOA: the primary name server.",
+    ),
+    key(
+        "zone.rname",
+        Kind::Text,
+        "\"hostmaster\"",
+        "SOA: the mailbox of who is responsible, its `@` written as a dot.",
+    ),
+    key("zone.serial", Kind::Number, "1", "SOA: version of the zone's content."),
+    key("zone.refresh", Kind::Number, "3600", "SOA: seconds after which a secondary asks again."),
+    key(
+        "zone.retry",
+        Kind::Number,
+        "600",
+        "SOA: seconds after which it tries again when that failed.",
+    ),
+    key("zone.expire", Kind::Number, "86400", "SOA: seconds after which it stops answering."),
+    key(
+        "zone.minimum",
+        Kind::Number,
+        "30",
+        "SOA: upper bound in seconds of the time for which resolvers remember that a name or type does not exist.",
+    ),
+    key(
+        "zone.name_servers.*",
+        Kind::List,
+        "`ns = []`",
+        "A name server and its addresses. The name is relative to the apex, or absolute with a dot at its end; addresses are for names in the zone.",
+    ),
+    key(
+        "network.interface",
+        Kind::Text,
+        "\"summon0\"",
+        "Name of the TUN device that carries the service prefixes.",
+    ),
+    key(
+        "network.ipv4",
+        Kind::Text,
+        "\"10.77.0.0/16\"",
+        "IPv4 prefix of the services. Its first host address is the daemon's own, the guests' gateway.",
+    ),
+    key(
+        "network.ipv6",
+        Kind::Text,
+        "\"fd77:6a69:7400::/64\"",
+        "IPv6 prefix of the services; `\"none\"` for none.",
+    ),
+    key("network.mtu", Kind::Number, "1500", "Largest IP packet of the services, in octets."),
+    key(
+        "limits.instances",
+        Kind::Number,
+        "256",
+        "Instances at once. A wake beyond a limit waits for its turn.",
+    ),
+    key(
+        "limits.memory",
+        Kind::Size,
+        "\"2GiB\"",
+        "Guest memory of all instances together, as their services are configured.",
+    ),
+    key("limits.booting", Kind::Number, "4", "Boots at the same time."),
+    key(
+        "limits.ready_shells",
+        Kind::Number,
+        "2",
+        "Shells made ahead, so that a summon need not make one. Each is a process with an empty VM.",
+    ),
+    key(
+        "limits.hold_flows",
+        Kind::Number,
+        "16384",
+        "First packets held at once, of all services together.",
+    ),
+    key("limits.hold_bytes", Kind::Size, "\"16MiB\"", "Memory of those packets."),
+    key(
+        "admin.socket",
+        Kind::Text,
+        "\"/run/summoner/admin.sock\"",
+        "Unix socket for `ps`, `wake`, `stop` and `logs`. Whoever may open it may do everything; it is made with mode 0600.",
+    ),
+    key("metrics.listen", Kind::Text, "none", "Address and port that shows `/metrics`."),
+    key(
+        "log.filter",
+        Kind::Text,
+        "\"info\"",
+        "What is logged, in the form of the `tracing` crate: `\"info\"`, `\"summoner=debug\"`.",
+    ),
+    key("log.format", Kind::Text, "\"text\"", "`\"text\"` for people, `\"json\"` for machines."),
+    key(
+        "services.*.names",
+        Kind::List,
+        "the service's key",
+        "Its names, relative to the apex (`\"@\"` is the apex itself), or absolute with a dot at the end. Several names mean one service.",
+    ),
+    key(
+        "services.*.image",
+        Kind::Text,
+        "required",
+        "What boots: `\"builtin:hello\"`, or a file, relative to the configuration file's folder.",
+    ),
+    key(
+        "services.*.command_line",
+        Kind::Text,
+        "`--name`, and `--ipv4`, `--ipv6` with their gateways",
+        "What the guest is told at its start. `{name}`, `{ipv4}`, `{ipv4_gateway}`, `{ipv6}`, `{ipv6_gateway}` stand for the service's own; addresses have their prefix length.",
+    ),
+    key("services.*.memory", Kind::Size, "\"8MiB\"", "Guest memory, a multiple of 2 MiB."),
+    key(
+        "services.*.ipv4",
+        Kind::Text,
+        "\"auto\"",
+        "`\"auto\"`, `\"none\"`, or an address in `network.ipv4`. Automatic ones stay the same.",
+    ),
+    key(
+        "services.*.ipv6",
+        Kind::Text,
+        "\"auto\"",
+        "`\"auto\"`, `\"none\"`, or an address in `network.ipv6`.",
+    ),
+    key(
+        "services.*.ttl",
+        Kind::Number,
+        "`zone.ttl`",
+        "TTL in seconds of its addresses. They stay valid while no guest runs: a packet wakes the service as well as a query.",
+    ),
+    key(
+        "services.*.idle",
+        Kind::Duration,
+        "\"10s\"",
+        "How long a guest is kept after its last packet or query.",
+    ),
+    key(
+        "services.*.count_open_connections",
+        Kind::Flag,
+        "true",
+        "Whether an open connection keeps the guest, however silent it is.",
+    ),
+    key(
+        "services.*.minimum_uptime",
+        Kind::Duration,
+        "\"0s\"",
+        "How long a guest is kept at the least.",
+    ),
+    key(
+        "services.*.stop",
+        Kind::Text,
+        "\"destroy\"",
+        "How a guest is made to end: `\"destroy\"` at once, `\"shutdown\"` asks it first.",
+    ),
+    key(
+        "services.*.stop_grace",
+        Kind::Duration,
+        "\"5s\"",
+        "How long a guest that was asked may take before it is destroyed.",
+    ),
+    key(
+        "services.*.answer",
+        Kind::Text,
+        "\"now\"",
+        "When a query that wakes is answered: `\"now\"`, or `\"ready\"`: when the guest is up, for clients that must not be held.",
+    ),
+    key(
+        "services.*.ready_cap",
+        Kind::Duration,
+        "\"1s\"",
+        "How long an answer waits for `\"ready\"` at the most; it is given then in any case.",
+    ),
+    key(
+        "services.*.wake",
+        Kind::List,
+        "[\"dns\", \"packet\"]",
+        "What wakes the service: a query for an address, a first packet, or both. First packets are held in any case.",
+    ),
+    key(
+        "services.*.boot_timeout",
+        Kind::Duration,
+        "\"10s\"",
+        "How long a guest may take until it is ready.",
+    ),
+    key(
+        "services.*.hold.time",
+        Kind::Duration,
+        "\"10s\"",
+        "How long a client's first packet waits for a guest that answers it; then the client is refused.",
+    ),
+    key("services.*.hold.flows", Kind::Number, "1024", "First packets held at once."),
+    key("services.*.hold.bytes", Kind::Size, "\"1MiB\"", "Memory of those packets."),
+    key(
+        "services.*.hold.overflow",
+        Kind::Text,
+        "\"drop\"",
+        "What happens to one packet more: `\"drop\"` (its client tries again), or `\"reset\"` (its client is refused).",
+    ),
+    key(
+        "services.*.backoff.initial",
+        Kind::Duration,
+        "\"500ms\"",
+        "The wait after a failed boot; doubled with each in a row.",
+    ),
+    key("services.*.backoff.max", Kind::Duration, "\"30s\"", "The longest wait."),
+    key(
+        "services.*.backoff.stable_after",
+        Kind::Duration,
+        "\"2s\"",
+        "A guest that ends by itself sooner than this counts as a failed boot.",
+    ),
+];
+
+/// The key that `path` is an instance of.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| matches(key.path, path))
+}
+
+/// Whether keys exist below `path`, so that it is a table.
+#[must_use]
+pub fn is_table(path: &str) -> bool {
+    let depth = path.split('.').count();
+    KEYS.iter().any(|key| {
+        let parts: Vec<_> = key.path.split('.').collect();
+        parts.len() > depth && matches(&parts[..depth].join("."), path)
+    })
+}
+
+/// The known key that looks most like an unknown one, if one looks like it at all.
+#[must_use]
+pub fn nearest(path: &str) -> Option<String> {
+    let wanted: Vec<&str> = path.split('.').collect();
+    let candidates = KEYS.iter().filter_map(|key| {
+        // The user's own names stay as they are.
+        let parts: Vec<&str> = key.path.split('.').collect();
+        let filled: Vec<&str> = parts
+            .iter()
+            .enumerate()
+            .map(
+                |(index, part)| {
+                    if *part == "*" { wanted.get(index).copied().unwrap_or("*") } else { part }
+                },
+            )
+            .collect();
+        let filled = filled.join(".");
+        let distance = distance(&filled, path);
+        (distance <= 3 && distance * 3 <= path.len()).then_some((distance, filled))
+    });
+    candidates.min().map(|(_, key)| key)
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    // The user's own names may have dots in them (`zone.name_servers."ns.example.net."`).
+    if let Some(prefix) = pattern.strip_suffix(".*") {
+        return path
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.len() > 1 && rest.starts_with('.'));
+    }
+    let (mut pattern, mut path) = (pattern.split('.'), path.split('.'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return true,
+            (Some(part), Some(name)) if part == "*" || part == name => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Edits that turn one text into the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The reference, as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Configuration\n\n\
+         A TOML file, named with `--config`. Then the environment: `SUMMONER_` and the key in capitals, `__` for each dot\n\
+         (`SUMMONER_DNS__LISTEN=127.0.0.1:53`). Then flags: `--set dns.listen=127.0.0.1:53`. The later one wins. In a variable or\n\
+         a flag, commas separate the items of a list.\n\n\
+         Unknown keys are errors. `summoner check` names every problem with its line and what to do. `SIGHUP` reads the\n\
+         configuration again: services and limits change at once, the rest (`state_dir`, `dns`, `network`, `admin`, `metrics`, `log`,\n\
+         `limits.ready_shells`, `limits.hold_*`) at the next start. A file that is wrong leaves the old one in force.\n\n\
+         Durations have a unit of `us`, `ms`, `s`, `m`, `h` or `d`; sizes one of `B`, `KiB`, `MiB` or `GiB`. Relative paths are relative\n\
+         to the file's folder.\n\n\
+         <!-- Made from the table in summoner/src/config/keys.rs; a test compares. UPDATE_DOCS=1 cargo test writes it anew. -->\n",
+    );
+    let mut section = None;
+    for key in KEYS {
+        let this = match key.path.split('.').collect::<Vec<_>>()[..] {
+            [_] => "Top level".to_owned(),
+            ["services", ..] => "`[services.KEY]`".to_owned(),
+            [first, ..] => format!("`[{first}]`"),
+            [] => continue,
+        };
+        if section.as_ref() != Some(&this) {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "\n## {this}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
+            );
+            section = Some(this);
+        }
+        let path = key.path.replace('*', "KEY");
+        let (kind, default, meaning) = (key.kind.label(), key.default, key.text);
+        let quoted =
+            default.starts_with(['"', '[']) || default.bytes().all(|octet| octet.is_ascii_digit());
+        let default = if quoted { format!("`{default}`") } else { default.to_owned() };
+        let _ = writeln!(text, "| `{path}` | {kind} | {default} | {meaning} |");
+    }
+    text
+}

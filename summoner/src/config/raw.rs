@@ -1,0 +1,119 @@
+//! The configuration as it is written: every value still a text, nothing checked.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub(super) state_dir: Option<String>,
+    pub(super) dns: Dns,
+    pub(super) zone: Zone,
+    pub(super) network: Network,
+    pub(super) limits: Limits,
+    pub(super) admin: Admin,
+    pub(super) metrics: Metrics,
+    pub(super) log: Log,
+    pub(super) services: BTreeMap<String, Service>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dns {
+    pub(super) listen: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Zone {
+    pub(super) apex: Option<String>,
+    pub(super) ttl: Option<u32>,
+    pub(super) mname: Option<String>,
+    pub(super) rname: Option<String>,
+    pub(super) serial: Option<u32>,
+    pub(super) refresh: Option<u32>,
+    pub(super) retry: Option<u32>,
+    pub(super) expire: Option<u32>,
+    pub(super) minimum: Option<u32>,
+    pub(super) name_servers: Option<BTreeMap<String, Vec<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Network {
+    pub(super) interface: Option<String>,
+    pub(super) ipv4: Option<String>,
+    pub(super) ipv6: Option<String>,
+    pub(super) mtu: Option<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    pub(super) instances: Option<u32>,
+    pub(super) memory: Option<String>,
+    pub(super) booting: Option<u32>,
+    pub(super) ready_shells: Option<u32>,
+    pub(super) hold_flows: Option<u32>,
+    pub(super) hold_bytes: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) socket: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) filter: Option<String>,
+    pub(super) format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Service {
+    pub(super) names: Option<Vec<String>>,
+    pub(super) image: Option<String>,
+    pub(super) command_line: Option<String>,
+    pub(super) memory: Option<String>,
+    pub(super) ipv4: Option<String>,
+    pub(super) ipv6: Option<String>,
+    pub(super) ttl: Option<u32>,
+    pub(super) idle: Option<String>,
+    pub(super) count_open_connections: Option<bool>,
+    pub(super) minimum_uptime: Option<String>,
+    pub(super) stop: Option<String>,
+    pub(super) stop_grace: Option<String>,
+    pub(super) answer: Option<String>,
+    pub(super) ready_cap: Option<String>,
+    pub(super) wake: Option<Vec<String>>,
+    pub(super) boot_timeout: Option<String>,
+    pub(super) hold: Hold,
+    pub(super) backoff: Backoff,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Hold {
+    pub(super) time: Option<String>,
+    pub(super) flows: Option<u32>,
+    pub(super) bytes: Option<String>,
+    pub(super) overflow: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Backoff {
+    pub(super) initial: Option<String>,
+    pub(super) max: Option<String>,
+    pub(super) stable_after: Option<String>,
+}

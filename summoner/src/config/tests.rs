@@ -1,0 +1,289 @@
+//! What is accepted, what is refused, and what is said about it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+
+use super::addresses::{self, Assigned};
+use super::source::Layers;
+use super::*;
+
+/// Checks `text` as if it were a file, with an environment and flags.
+fn read(
+    text: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("summoner.toml");
+    std::fs::write(&file, text).unwrap();
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let flags: Vec<_> = flags.iter().map(own).collect();
+    let layers = Layers::read(Some(&file), environment.iter().map(own), &flags)?;
+    let raw = layers.raw()?;
+    check::check(&raw, &layers, Path::new("/etc/summoner"))
+}
+
+fn good(text: &str) -> Config {
+    read(text, &[], &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The problems with `text`, each as "line key".
+fn places(text: &str) -> Vec<String> {
+    let error = read(text, &[], &[]).expect_err("it is wrong");
+    let line = |problem: &Problem| match &problem.place {
+        Place::Line(_, line) => line.to_string(),
+        other => other.to_string(),
+    };
+    error.problems.iter().map(|problem| format!("{} {}", line(problem), problem.key)).collect()
+}
+
+const SMALL: &str = "[zone]\napex = \"jit.test\"\n[services.web]\nimage = \"builtin:hello\"\n";
+
+#[test]
+fn little_is_needed_and_the_rest_has_defaults() {
+    let config = good(SMALL);
+    assert_eq!(config.zone.apex.to_string(), "jit.test.");
+    assert_eq!(config.dns.listen, ["127.0.0.1:5353".parse().unwrap()]);
+    let web = &config.services["web"];
+    assert_eq!(web.names[0].to_string(), "web.jit.test.");
+    assert_eq!((web.memory, web.ttl), (8 << 20, 60));
+    assert_eq!(web.idle, std::time::Duration::from_secs(10));
+    assert!(web.count_open_connections && web.wake.dns && web.wake.packet);
+    assert_eq!(web.answer, AnswerMode::Now);
+}
+
+#[test]
+fn everything_can_be_said() {
+    let config = good(
+        r#"
+        state_dir = "state"
+        dns.listen = ["127.0.0.1:53", "[::1]:53"]
+        metrics.listen = "127.0.0.1:9177"
+        admin.socket = "/run/x.sock"
+        log = { filter = "summoner=debug", format = "json" }
+        [zone]
+        apex = "Jit.Test."
+        ttl = 300
+        mname = "ns1"
+        rname = "ops.example.org."
+        serial = 7
+        refresh = 1
+        retry = 2
+        expire = 3
+        minimum = 4
+        [zone.name_servers]
+        ns1 = ["192.0.2.1", "2001:db8::1"]
+        "ns.example.net." = []
+        [network]
+        interface = "jit0"
+        ipv4 = "192.168.7.0/24"
+        ipv6 = "2001:db8:7::/64"
+        mtu = 1400
+        [limits]
+        instances = 9
+        memory = "1GiB"
+        booting = 2
+        ready_shells = 0
+        hold_flows = 10
+        hold_bytes = "1MiB"
+        [services.web]
+        names = ["www", "@", "deep.down", "abs.jit.test."]
+        image = "images/web"
+        command_line = "--ip={ipv4}"
+        memory = "32MiB"
+        ipv4 = "192.168.7.9"
+        ipv6 = "none"
+        ttl = 1
+        idle = "1m"
+        count_open_connections = false
+        minimum_uptime = "5s"
+        stop = "shutdown"
+        stop_grace = "3s"
+        answer = "ready"
+        ready_cap = "250ms"
+        wake = ["packet"]
+        boot_timeout = "20s"
+        [services.web.hold]
+        time = "4s"
+        flows = 5
+        bytes = "64KiB"
+        overflow = "reset"
+        [services.web.backoff]
+        initial = "1s"
+        max = "1h"
+        stable_after = "10s"
+        "#,
+    );
+    let web = &config.services["web"];
+    let names: Vec<_> = web.names.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["www.jit.test.", "jit.test.", "deep.down.jit.test.", "abs.jit.test."]);
+    assert_eq!(web.image, ImageRef::File("/etc/summoner/images/web".into()));
+    assert_eq!(web.ipv4, AddressChoice::Fixed(Ipv4Addr::new(192, 168, 7, 9)));
+    assert_eq!(web.ipv6, AddressChoice::None);
+    assert_eq!(web.hold.overflow, synjitsu::Overflow::Reset);
+    assert_eq!(config.state_dir, Path::new("/etc/summoner/state"));
+    assert_eq!(config.admin.socket, Path::new("/run/x.sock"));
+    assert_eq!(config.zone.name_servers.len(), 2);
+}
+
+#[test]
+fn the_later_layer_wins() {
+    let set = [
+        ("SUMMONER_ZONE__TTL", "5"),
+        ("SUMMONER_DNS__LISTEN", "127.0.0.1:1, 127.0.0.1:2"),
+        ("PATH", "/bin"),
+    ];
+    let config = read(SMALL, &set, &[("services.web.idle", "3s"), ("zone.ttl", "6")]).unwrap();
+    assert_eq!(config.zone.ttl, 6, "a flag beats the environment");
+    assert_eq!(config.dns.listen.len(), 2);
+    assert_eq!(config.services["web"].idle, std::time::Duration::from_secs(3));
+}
+
+#[test]
+fn problems_say_where_they_are() {
+    assert_eq!(
+        places("[zone]\napex = \"jit.test\"\nttk = 5\n[dns]\nlisten = []\n"),
+        ["3 zone.ttk"]
+    );
+    let error = read("[zone]\napex = \"jit.test\"\nttk = 5\n", &[], &[]).unwrap_err();
+    assert!(error.to_string().contains("did you mean `zone.ttl`?"), "{error}");
+    let two = format!("{SMALL}idle = \"soon\"\nmemory = \"7MiB\"\n");
+    assert_eq!(places(&two), ["6 services.web.memory", "5 services.web.idle"]);
+    let error = read(&two, &[], &[]).unwrap_err().to_string();
+    assert!(error.contains("\"soon\"") && error.contains("write \"8MiB\""), "{error}");
+    assert_eq!(places("[zone]\napex = \"jit.test\"\nttl = \"x\"\n"), ["3 zone.ttl"]);
+    assert_eq!(places("[zone\n"), ["1 "]);
+    assert_eq!(places("[zone]\napex = \"jit.test\"\napex = \"b\"\n"), ["3 "]);
+    assert_eq!(places("[zone]\nttl = 5\n"), ["1 zone.apex"]);
+    let variable = read(SMALL, &[("SUMMONER_ZONE__TTK", "1")], &[]).unwrap_err().to_string();
+    assert!(variable.contains("environment SUMMONER_ZONE__TTK"), "{variable}");
+    let flag = read(SMALL, &[], &[("services.web.idle", "soon")]).unwrap_err().to_string();
+    assert!(flag.contains("--set services.web.idle"), "{flag}");
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    for (line, key) in [
+        ("memory = \"0MiB\"", "services.web.memory"),
+        ("memory = \"4GiB\"", "services.web.memory"),
+        ("names = []", "services.web.names"),
+        ("names = [\"a.example.\"]", "services.web.names"),
+        ("names = [\"*\"]", "services.web.names"),
+        ("names = [\"a..b\"]", "services.web.names"),
+        ("names = [\"ns\"]", "services.web.names"),
+        ("image = \"builtin:nothing\"", "services.web.image"),
+        ("ipv4 = \"10.77.0.1\"", "services.web.ipv4"),
+        ("ipv4 = \"10.77.255.255\"", "services.web.ipv4"),
+        ("ipv4 = \"192.0.2.1\"", "services.web.ipv4"),
+        ("ipv6 = \"fd77:6a69:7400::1\"", "services.web.ipv6"),
+        ("command_line = \"{ip}\"", "services.web.command_line"),
+        ("stop = \"now\"", "services.web.stop"),
+        ("wake = [\"knock\"]", "services.web.wake"),
+        ("ttl = 4294967295", "services.web.ttl"),
+        ("[services.web.hold]\nflows = 0", "services.web.hold.flows"),
+        ("[services.two]\nimage = \"builtin:hello\"\nnames = [\"WEB\"]", "services.web.names"),
+        ("[network]\nipv4 = \"10.77.0.1/16\"", "network.ipv4"),
+        ("[network]\nmtu = 500", "network.mtu"),
+        ("[network]\ninterface = \"a/b\"", "network.interface"),
+        ("[limits]\nbooting = 0", "limits.booting"),
+        ("[log]\nfilter = \"=nonsense=\"", "log.filter"),
+        ("[dns]\nlisten = [\"localhost:53\"]", "dns.listen"),
+    ] {
+        let image = if line.starts_with("image") { "" } else { "image = \"builtin:hello\"\n" };
+        let text = format!("[zone]\napex = \"jit.test\"\n[services.web]\n{image}{line}\n");
+        let places = places(&text);
+        assert!(places.len() == 1 && places[0].ends_with(key), "{line}: {places:?}");
+    }
+}
+
+#[test]
+fn the_reference_is_the_table() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/config.md");
+    let made = keys::reference();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &made).unwrap();
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(written, made, "run UPDATE_DOCS=1 cargo test -p summoner --lib config");
+}
+
+/// Every key of the table is read, and every key that is read is in the table.
+#[test]
+fn the_table_is_what_is_read() {
+    for key in keys::KEYS {
+        let path = key.path.replace('*', "name");
+        let text = format!("{SMALL}\n");
+        // A value of no type at all: if the key is read, it is the value that is wrong, not the key.
+        let error = read(&text, &[], &[]).map(drop);
+        assert!(error.is_ok());
+        let value = "\u{1f} ,\u{1f}";
+        match read(SMALL, &[], &[(&path, value)]) {
+            Ok(_) => assert!(matches!(key.kind, keys::Kind::Text), "{path} took nonsense"),
+            Err(error) => {
+                assert!(
+                    !error.to_string().contains("unknown"),
+                    "{path} is in the table but not read: {error}"
+                );
+            }
+        }
+    }
+}
+
+fn many(count: usize) -> Config {
+    let mut text = SMALL.to_owned();
+    for number in 0..count {
+        text.push_str(&format!("[services.s{number}]\nimage = \"builtin:hello\"\n"));
+    }
+    good(&text)
+}
+
+#[test]
+fn a_full_prefix_is_told() {
+    let mut text = SMALL.to_owned() + "[network]\nipv4 = \"10.0.0.0/29\"\n";
+    for number in 0..4 {
+        text.push_str(&format!("[services.s{number}]\nimage = \"builtin:hello\"\n"));
+    }
+    assert_eq!(good(&text).services.len(), 5, "eight addresses, but three of them are nobody's");
+    text.push_str("[services.last]\nimage = \"builtin:hello\"\n");
+    assert!(places(&text)[0].ends_with("network"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn automatic_addresses_are_unique_usable_and_stay(count in 1..60_usize, gone in 0..60_usize) {
+        let config = many(count);
+        let first = addresses::assign(&config, &BTreeMap::new()).unwrap();
+        prop_assert_eq!(&first, &addresses::assign(&config, &BTreeMap::new()).unwrap(), "not the same twice");
+        let v4: std::collections::HashSet<Ipv4Addr> = first.values().filter_map(|a| a.ipv4).collect();
+        let v6: std::collections::HashSet<Ipv6Addr> = first.values().filter_map(|a| a.ipv6).collect();
+        prop_assert_eq!((v4.len(), v6.len()), (first.len(), first.len()));
+        for address in v4 {
+            prop_assert!(addresses::is_usable4(&config.network.ipv4, address));
+        }
+        // Services come and go: those that stay keep what is remembered.
+        let after = addresses::assign(&many(gone), &first).unwrap();
+        for (key, before) in &first {
+            prop_assert!(after.get(key).is_none_or(|now| now == before), "{} moved", key);
+        }
+    }
+
+    #[test]
+    fn whatever_is_remembered_addresses_stay_unique(a: u32, b: u128) {
+        let strange = Assigned { ipv4: Some(Ipv4Addr::from_bits(a)), ipv6: Some(Ipv6Addr::from_bits(b)) };
+        let remembered = BTreeMap::from([("web".to_owned(), strange), ("s0".to_owned(), strange)]);
+        let assigned = addresses::assign(&many(3), &remembered).unwrap();
+        let v4: std::collections::HashSet<_> = assigned.values().map(|a| a.ipv4).collect();
+        let v6: std::collections::HashSet<_> = assigned.values().map(|a| a.ipv6).collect();
+        prop_assert_eq!((v4.len(), v6.len()), (4, 4));
+    }
+
+    #[test]
+    fn no_text_is_a_panic(text in "\\PC{0,60}|(\\[[a-z.]{0,12}\\]\n|[a-z_]{0,12} = [0-9a-z\"]{0,6}\n){0,6}") {
+        let _ = read(&text, &[], &[]);
+    }
+}

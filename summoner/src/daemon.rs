@@ -1,0 +1,315 @@
+//! Wiring: builds every part, connects them, says where they listen, runs, drains.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use policies::admission;
+use synjitsu::{Command, HoldLimits, Switch, SwitchConfig};
+use synjitsu_device::{DeviceError, Driver, DriverCommand, DriverHandle, GuestPort, Tun, netlink};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::admin::{self, AdminError};
+use crate::config::{self, Config, ConfigError};
+use crate::deploy::{self, Deployer};
+use crate::dns::{self, Published};
+use crate::engine::InstanceId;
+use crate::engine::hvt::Hvt;
+use crate::metrics::Metrics;
+use crate::orchestrator::run::{Inputs, run};
+use crate::orchestrator::{Deployment, Orchestrator, PacketPath, Parts};
+use crate::publish::publish;
+use crate::state::{State, StateError};
+use crate::{clock, metrics_page};
+
+/// Wakes by query that may wait for the orchestrator; beyond, the client's packet has to wake.
+const QUERY_QUEUE: usize = 4096;
+/// Events of the switch that may wait; beyond, the switch waits, which holds packets in the kernel's queue.
+const PACKET_QUEUE: usize = 16 * 1024;
+/// Events of the engine that may wait; beyond, monitors wait.
+const ENGINE_QUEUE: usize = 1024;
+/// Requests that may wait.
+const REQUEST_QUEUE: usize = 64;
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// There is no usable hypervisor.
+    #[error(transparent)]
+    Kvm(#[from] monitor::probe::ProbeError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The configuration cannot be deployed.
+    #[error(transparent)]
+    Deploy(#[from] deploy::DeployError),
+    /// The zone's data do not make a zone.
+    #[error(transparent)]
+    Zone(#[from] zone::ZoneError),
+    /// The network cannot be set up.
+    #[error("cannot set up the service network")]
+    Network(#[from] DeviceError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {what}; is it taken, or does the port need root?")]
+    Bind {
+        /// Who wanted to listen.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The admin socket cannot be made.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The runtime cannot be set up.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// DNS ended.
+    #[error("the DNS server ended")]
+    Dns(#[from] dns::ServeError),
+    /// The switch ended.
+    #[error("the switch ended, and nothing can be reached without it: {0}")]
+    Switch(String),
+}
+
+/// Where a configuration comes from, so that it can be read again.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file.
+    pub path: Option<PathBuf>,
+    /// What flags said: key and value.
+    pub overrides: Vec<(String, String)>,
+}
+
+impl Source {
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        config::load(self.path.as_deref(), &self.overrides)
+    }
+}
+
+/// The orchestrator's end of the switch's driver.
+struct Uplink(DriverHandle);
+
+impl PacketPath for Uplink {
+    fn command(&self, command: Command) {
+        self.0.send(DriverCommand::Switch(command));
+    }
+
+    fn open(&self, instance: InstanceId, port: GuestPort) {
+        let InstanceId { service, generation } = instance;
+        self.0.send(DriverCommand::Open { service, generation, port });
+    }
+}
+
+/// Runs a daemon for `config` until `shutdown`; `source` is read again on SIGHUP.
+///
+/// Every address that it serves is printed on standard output, `ready` last.
+///
+/// # Errors
+/// When a part cannot be set up (nothing is left behind), or one that all depends on fails.
+pub async fn serve(
+    source: Source,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), DaemonError> {
+    let kvm = monitor::probe::check()?;
+    let mut deployer = Deployer::new(State::open(&config.state_dir)?);
+    let deployments = deployer.deploy(&config)?;
+    let published = Arc::new(ArcSwap::from_pointee(publish(&config, &deployments)?));
+    let metrics = Metrics::new();
+
+    let (udp, tcp) = bind_dns(&config.dns.listen).await?;
+    let admin = admin::bind(&config.admin.socket)?;
+    let page = bind_metrics(config.metrics.listen).await?;
+    let hangups = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
+
+    let (packet_events, packets) = mpsc::channel(PACKET_QUEUE);
+    let (alive, switch_ended) = oneshot::channel();
+    let driver = start_switch(&config, packet_events, alive)?;
+    let (engine_events, engine) = mpsc::channel(ENGINE_QUEUE);
+    let (wakes, queries) = mpsc::channel(QUERY_QUEUE);
+    let (request_sender, requests) = mpsc::channel(REQUEST_QUEUE);
+    let (configuration_sender, configurations) = mpsc::channel(1);
+
+    let limits = limits(&config);
+    let mut orchestrator = Orchestrator::new(Parts {
+        engine: Box::new(Hvt::start(config.limits.ready_shells, engine_events)),
+        packets: Box::new(Uplink(driver.handle())),
+        metrics: metrics.clone(),
+        limits,
+        mtu: config.network.mtu,
+        first_generation: deployer.first_generation(),
+    });
+    orchestrator.configure(clock::now(), limits, deployments);
+
+    announce(&config, &udp, &kvm);
+    let (stop, stopped) = watch::channel(false);
+    let handler =
+        dns::Handler::new(published.clone(), wakes, Arc::new(metrics.clone()), clock::now);
+    let dns_server = tokio::spawn(dns::serve(handler, udp, tcp, until(stopped.clone())));
+    let mut helpers = tokio::task::JoinSet::new();
+    helpers.spawn(admin::serve(admin, request_sender));
+    if let Some(listener) = page {
+        let switch = driver.handle();
+        let counted = metrics.clone();
+        let refresh = move || counted.set_switch_counters(switch.counters());
+        helpers.spawn(metrics_page::serve(listener, metrics, refresh));
+    }
+    let reloader = Reloader { source, running: config, deployer, published, configuration_sender };
+    helpers.spawn(reloader.run(hangups));
+    println!("ready");
+
+    let inputs = Inputs { queries, packets, engine, requests, configurations };
+    let outcome = tokio::spawn(run(orchestrator, inputs, until(stopped)));
+    let result = tokio::select! {
+        () = shutdown => Ok(()),
+        _ = switch_ended => Err(DaemonError::Switch(String::new())),
+    };
+    info!("going down");
+    let _ = stop.send(true);
+    if let Err(panic) = outcome.await {
+        error!(%panic, "the orchestrator failed");
+    }
+    match dns_server.await {
+        Ok(served) => served?,
+        Err(panic) => error!(%panic, "the DNS server failed"),
+    }
+    helpers.shutdown().await;
+    match (result, driver.shutdown()) {
+        (Err(DaemonError::Switch(_)), Err(panic)) => Err(DaemonError::Switch(panic)),
+        (result, _) => result,
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the end as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn limits(config: &Config) -> admission::Limits {
+    admission::Limits {
+        instances: config.limits.instances,
+        memory: config.limits.memory,
+        booting: config.limits.booting,
+    }
+}
+
+async fn bind_dns(
+    listen: &[SocketAddr],
+) -> Result<(Vec<UdpSocket>, Vec<TcpListener>), DaemonError> {
+    let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+    for &address in listen {
+        let failed = |source| DaemonError::Bind { what: "DNS", address, source };
+        let socket = UdpSocket::bind(address).await.map_err(failed)?;
+        // With port 0 the kernel chooses one: TCP takes the same.
+        let address = socket.local_addr().map_err(failed)?;
+        tcp.push(TcpListener::bind(address).await.map_err(failed)?);
+        udp.push(socket);
+    }
+    Ok((udp, tcp))
+}
+
+async fn bind_metrics(listen: Option<SocketAddr>) -> Result<Option<TcpListener>, DaemonError> {
+    let Some(address) = listen else { return Ok(None) };
+    let failed = |source| DaemonError::Bind { what: "metrics", address, source };
+    TcpListener::bind(address).await.map(Some).map_err(failed)
+}
+
+fn start_switch(
+    config: &Config,
+    events: mpsc::Sender<synjitsu::Event>,
+    alive: oneshot::Sender<Infallible>,
+) -> Result<Driver, DaemonError> {
+    let network = &config.network;
+    let tun = Tun::create(&network.interface)?;
+    let (gateway4, gateway6) = deploy::gateways(network);
+    let mut addresses = vec![(IpAddr::V4(gateway4), network.ipv4.prefix_len())];
+    if let (Some(gateway), Some(net)) = (gateway6, network.ipv6) {
+        addresses.push((IpAddr::V6(gateway), net.prefix_len()));
+    }
+    netlink::configure(&network.interface, &addresses, network.mtu)?;
+    let switch = Switch::new(SwitchConfig {
+        gateway_mac: deploy::GATEWAY_MAC,
+        mtu: network.mtu,
+        hold: HoldLimits { flows: config.limits.hold_flows, bytes: config.limits.hold_bytes },
+    });
+    let on_event = move |event| {
+        // Owned by the thread: that it is dropped is the sign that the thread has ended.
+        let _ = &alive;
+        // The receiver is gone only while the daemon goes down.
+        let _ = events.blocking_send(event);
+    };
+    Ok(Driver::spawn(switch, tun, clock::now, on_event)?)
+}
+
+fn announce(config: &Config, udp: &[UdpSocket], kvm: &monitor::probe::KvmInfo) {
+    let services = config.services.len();
+    println!(
+        "summoner {}: zone {}, {services} services, {kvm}",
+        env!("CARGO_PKG_VERSION"),
+        config.zone.apex
+    );
+    for socket in udp {
+        if let Ok(address) = socket.local_addr() {
+            println!("dns      {address} (udp, tcp)");
+        }
+    }
+    let ipv6 = config.network.ipv6.map(|net| format!(" and {net}")).unwrap_or_default();
+    println!("network  {}{ipv6} on {}", config.network.ipv4, config.network.interface);
+    println!("admin    {}", config.admin.socket.display());
+    if let Some(address) = config.metrics.listen {
+        println!("metrics  http://{address}/metrics");
+    }
+}
+
+/// Reads the configuration again when asked to, and puts it into force if it is good.
+struct Reloader {
+    source: Source,
+    running: Config,
+    deployer: Deployer,
+    published: Arc<ArcSwap<Published>>,
+    configuration_sender: mpsc::Sender<(admission::Limits, Vec<Deployment>)>,
+}
+
+impl Reloader {
+    async fn run(mut self, mut hangups: tokio::signal::unix::Signal) {
+        while hangups.recv().await.is_some() {
+            match self.reload().await {
+                Ok(()) => info!(services = self.running.services.len(), "configuration reloaded"),
+                Err(reason) => {
+                    error!(%reason, "the new configuration is not used; the old one stays in force")
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), String> {
+        let mut config = self.source.load().map_err(|error| error.to_string())?;
+        for setting in self.running.fixed_differences(&config) {
+            warn!(setting, "changed, but takes effect only at a restart");
+        }
+        config.keep_fixed(&self.running);
+        let deployments = self.deployer.deploy(&config).map_err(|error| crate::report(&error))?;
+        let published = publish(&config, &deployments).map_err(|error| crate::report(&error))?;
+        // The orchestrator first: a name must not be published before its address is attached.
+        self.configuration_sender
+            .send((limits(&config), deployments))
+            .await
+            .map_err(|_| "the daemon is going down".to_owned())?;
+        self.published.store(Arc::new(published));
+        self.running = config;
+        Ok(())
+    }
+}

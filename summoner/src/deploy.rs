@@ -1,0 +1,144 @@
+//! From a configuration to deployments: numbers, addresses, images and command lines for each service.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use policies::{Generation, ServiceId};
+
+use crate::config::addresses::{self, AddressError, Assigned};
+use crate::config::{Config, ImageRef, Network, Service};
+use crate::dns::ServiceSignal;
+use crate::image::{LoadError, LoadedImage};
+use crate::orchestrator::Deployment;
+use crate::state::{State, StateError};
+
+/// Why a configuration cannot be deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// There are not enough addresses.
+    #[error("cannot give every service an address")]
+    Addresses(#[from] AddressError),
+    /// An image cannot be booted.
+    #[error(transparent)]
+    Image(#[from] LoadError),
+    /// What is to be remembered cannot be.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Makes deployments, and remembers what must stay the same from one configuration to the next.
+#[derive(Debug)]
+pub struct Deployer {
+    state: State,
+    numbers: HashMap<String, (ServiceId, Arc<ServiceSignal>)>,
+}
+
+impl Deployer {
+    /// A deployer that remembers in `state`.
+    #[must_use]
+    pub fn new(state: State) -> Self {
+        Self { state, numbers: HashMap::new() }
+    }
+
+    /// The first generation of this life of the daemon.
+    #[must_use]
+    pub fn first_generation(&self) -> Generation {
+        self.state.first_generation()
+    }
+
+    /// The deployments of `config`, each image read and checked again.
+    ///
+    /// # Errors
+    /// When an address or an image is missing; nothing has changed then.
+    pub fn deploy(&mut self, config: &Config) -> Result<Vec<Deployment>, DeployError> {
+        let assigned = addresses::assign(config, self.state.addresses())?;
+        let images = load_images(config)?;
+        self.state.remember(&assigned)?;
+        let services = config.services.iter();
+        Ok(services
+            .map(|(key, settings)| {
+                let (id, signal) = self.number(key);
+                let addresses = assigned.get(key).cloned().unwrap_or_default();
+                Deployment {
+                    id,
+                    signal,
+                    image: images[&settings.image].clone(),
+                    command_line: command_line(&config.network, settings, &addresses),
+                    mac: guest_mac(id),
+                    addresses,
+                    settings: settings.clone(),
+                }
+            })
+            .collect())
+    }
+
+    fn number(&mut self, key: &str) -> (ServiceId, Arc<ServiceSignal>) {
+        let next = ServiceId(u32::try_from(self.numbers.len()).unwrap_or(u32::MAX));
+        self.numbers.entry(key.to_owned()).or_insert_with(|| (next, ServiceSignal::new())).clone()
+    }
+}
+
+/// Loads each image once, however many services boot it, and checks that it fits each of them.
+fn load_images(config: &Config) -> Result<HashMap<ImageRef, Arc<LoadedImage>>, LoadError> {
+    let mut images: HashMap<ImageRef, Arc<LoadedImage>> = HashMap::new();
+    for (key, settings) in &config.services {
+        let image = match images.get(&settings.image) {
+            Some(image) => image.clone(),
+            None => Arc::new(LoadedImage::load(&settings.image)?),
+        };
+        image.plan.check_memory(settings.memory).map_err(|source| LoadError::Memory {
+            name: settings.image.to_string(),
+            service: key.clone(),
+            source,
+        })?;
+        images.insert(settings.image.clone(), image);
+    }
+    Ok(images)
+}
+
+/// The gateway of a prefix: its first host address, which is the daemon's own.
+#[must_use]
+pub fn gateways(network: &Network) -> (Ipv4Addr, Option<Ipv6Addr>) {
+    let ipv4 = Ipv4Addr::from_bits(network.ipv4.network().to_bits().saturating_add(1));
+    let ipv6 =
+        network.ipv6.map(|net| Ipv6Addr::from_bits(net.network().to_bits().saturating_add(1)));
+    (ipv4, ipv6)
+}
+
+/// Locally administered (IEEE 802: second-lowest bit of the first octet), the service's number inside.
+const fn guest_mac(id: ServiceId) -> [u8; 6] {
+    let [a, b, c, d] = id.0.to_be_bytes();
+    [0x02, 0x4a, a, b, c, d]
+}
+
+/// The link-layer address that guests know their gateway by.
+pub const GATEWAY_MAC: [u8; 6] = [0x02, 0x47, 0, 0, 0, 1];
+
+/// Fills the placeholders of a service's command line; by default, the flags by which MirageOS guests are told
+/// their addresses, and the built-in ones too.
+fn command_line(network: &Network, settings: &Service, addresses: &Assigned) -> String {
+    let (gateway4, gateway6) = gateways(network);
+    let mut values: BTreeMap<&str, String> = BTreeMap::new();
+    values.insert("{name}", settings.key.clone());
+    if let Some(address) = addresses.ipv4 {
+        values.insert("{ipv4}", format!("{address}/{}", network.ipv4.prefix_len()));
+        values.insert("{ipv4_gateway}", gateway4.to_string());
+    }
+    if let (Some(address), Some(net), Some(gateway)) = (addresses.ipv6, network.ipv6, gateway6) {
+        values.insert("{ipv6}", format!("{address}/{}", net.prefix_len()));
+        values.insert("{ipv6_gateway}", gateway.to_string());
+    }
+    let default = || {
+        let mut flags = String::from("--name={name}");
+        if addresses.ipv4.is_some() {
+            flags.push_str(" --ipv4={ipv4} --ipv4-gateway={ipv4_gateway}");
+        }
+        if values.contains_key("{ipv6}") {
+            flags.push_str(" --ipv6={ipv6} --ipv6-gateway={ipv6_gateway}");
+        }
+        flags
+    };
+    let template = settings.command_line.clone().unwrap_or_else(default);
+    values.iter().fold(template, |text, (placeholder, value)| text.replace(placeholder, value))
+}

@@ -1,0 +1,101 @@
+//! DNS: hickory's server reads and writes messages, the zone answers, and a question for a service that is not awake
+//! sends a wake. The answer never waits for a boot, unless the service is configured so.
+
+mod edns;
+mod handler;
+mod signal;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::rr::RecordType;
+use hickory_server::Server;
+use hickory_server::net::NetError;
+use policies::{Instant, ServiceId};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::oneshot;
+use zone::Zone;
+
+pub use handler::Handler;
+pub use signal::ServiceSignal;
+
+use crate::config::AnswerMode;
+
+/// How long a TCP client may be silent (RFC 7766, section 6.2.3).
+const TCP_IDLE: Duration = Duration::from_secs(10);
+/// Answers that may wait for a slow TCP client.
+const TCP_ANSWERS: usize = 32;
+
+/// The zone and whom its names wake; swapped whole when the configuration changes.
+#[derive(Debug)]
+pub struct Published {
+    /// Answers.
+    pub zone: Zone,
+    /// The services that answers refer to.
+    pub services: HashMap<ServiceId, ServiceEntry>,
+}
+
+/// What a query needs to know of a service.
+#[derive(Debug, Clone)]
+pub struct ServiceEntry {
+    /// Its line to the orchestrator.
+    pub signal: Arc<ServiceSignal>,
+    /// When a query that wakes is answered.
+    pub answer: AnswerMode,
+    /// Its key.
+    pub key: String,
+}
+
+/// A query for a service that is not awake.
+#[derive(Debug)]
+pub struct QueryWake {
+    /// The service.
+    pub service: ServiceId,
+    /// When the query was received.
+    pub received_at: Instant,
+    /// What was asked for.
+    pub qtype: RecordType,
+    /// Who asked: a resolver, most often.
+    pub source: IpAddr,
+    /// Told when the guest is ready; dropped if it will not be.
+    pub ready: Option<oneshot::Sender<()>>,
+}
+
+/// What DNS counts.
+pub trait DnsMetrics: Send + Sync {
+    /// A query was answered. Both labels are of closed sets.
+    fn query(&self, qtype: &'static str, rcode: &'static str);
+    /// A wake found the queue full.
+    fn wake_dropped(&self);
+}
+
+/// Why DNS ended.
+#[derive(Debug, thiserror::Error)]
+#[error("a DNS socket failed")]
+pub struct ServeError(#[from] NetError);
+
+/// Answers on all sockets until `shutdown`.
+///
+/// # Errors
+/// When a socket fails for good.
+pub async fn serve(
+    handler: Handler,
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let mut server = Server::new(handler);
+    for socket in udp {
+        server.register_socket(socket);
+    }
+    for listener in tcp {
+        server.register_listener(listener, TCP_IDLE, TCP_ANSWERS);
+    }
+    tokio::select! {
+        () = shutdown => Ok(server.shutdown_gracefully().await?),
+        ended = server.block_until_done() => Ok(ended?),
+    }
+}

@@ -1,0 +1,126 @@
+//! A shell as the daemon sees it: a child process that has a VM and waits for an image.
+//!
+//! The child is this very binary, called with the hidden command `monitor`; its standard input is the
+//! control socket. When the daemon ends, however it ends, the socket closes and the child exits.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::process::Stdio;
+
+use monitor::protocol::{self, Report, Request};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+/// The binary that shells run: this one, also after its file was replaced by an upgrade.
+pub(super) const EXECUTABLE: &str = "/proc/self/exe";
+
+/// Why there is no shell, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShellError {
+    #[error(
+        "cannot make the control socket of a shell; is the limit on open files (ulimit -n) reached?"
+    )]
+    Socket(#[source] std::io::Error),
+    #[error("cannot start the shell process {executable}; is the limit on processes reached?")]
+    Spawn { executable: String, source: std::io::Error },
+    #[error("cannot talk to the shell process")]
+    Control(#[source] std::io::Error),
+    #[error("the shell could not be made: {0}")]
+    Refused(String),
+    #[error("the shell ended before it was ready ({0})")]
+    Gone(String),
+}
+
+/// A monitor process and its control socket. Killed when dropped.
+#[derive(Debug)]
+pub(super) struct Shell {
+    child: Child,
+    /// Of messages, not a stream; only its readiness is the runtime's business, messages are whole.
+    control: UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl Shell {
+    /// Starts a shell process and waits until its VM is made.
+    pub(super) async fn make(executable: &Path) -> Result<Self, ShellError> {
+        let mut shell = Self::start(executable)?;
+        match shell.next_report().await? {
+            Some(Report::ShellReady) => Ok(shell),
+            Some(Report::Ended(ending)) => Err(ShellError::Refused(ending.to_string())),
+            Some(other) => Err(ShellError::Refused(format!("unexpected first report {other:?}"))),
+            None => Err(ShellError::Gone(shell.wait().await)),
+        }
+    }
+
+    fn start(executable: &Path) -> Result<Self, ShellError> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|error| ShellError::Socket(error.into()))?;
+        // Only our end: the monitor waits on its own by blocking.
+        rustix::io::ioctl_fionbio(&ours, true).map_err(|error| ShellError::Socket(error.into()))?;
+        let child = Command::new(executable)
+            .arg("monitor")
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| ShellError::Spawn {
+                executable: executable.display().to_string(),
+                source,
+            })?;
+        let control = UnixStream::from_std(ours.into()).map_err(ShellError::Control)?;
+        Ok(Self { child, control, buffer: vec![0; protocol::MAX_MESSAGE] })
+    }
+
+    /// The operating system's number of the process; 0 once it has ended.
+    pub(super) fn process(&self) -> u32 {
+        self.child.id().unwrap_or(0)
+    }
+
+    /// Whether the process has ended: true for a pooled shell that died while it waited.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a request and the descriptors that go with it.
+    pub(super) async fn send(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ShellError> {
+        self.control
+            .async_io(Interest::WRITABLE, || {
+                protocol::send_request(self.control.as_fd(), request, descriptors)
+            })
+            .await
+            .map_err(ShellError::Control)
+    }
+
+    /// The next report, or `None` when the process has closed its socket, that is, ended.
+    ///
+    /// Safe to cancel: a report is read whole or not at all.
+    pub(super) async fn next_report(&mut self) -> Result<Option<Report>, ShellError> {
+        let (control, buffer) = (&self.control, &mut self.buffer);
+        control
+            .async_io(Interest::READABLE, || protocol::recv_report(control.as_fd(), buffer))
+            .await
+            .map_err(ShellError::Control)
+    }
+
+    /// Orders the process to end at once.
+    pub(super) fn kill(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.start_kill();
+    }
+
+    /// Waits until the process is gone, and says how it went.
+    pub(super) async fn wait(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => format!("monitor process: {status}"),
+            Err(error) => format!("monitor process: cannot be waited for: {error}"),
+        }
+    }
+}

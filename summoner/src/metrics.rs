@@ -1,0 +1,184 @@
+//! Counters, gauges and histograms, and the HTTP page that shows them.
+//!
+//! Label sets are closed: a service's key is configured by the operator; a client's address or a query
+//! name is never a label.
+
+use std::time::Duration;
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::dns::DnsMetrics;
+
+/// From 50 µs to 300 s: a pooled snapshot is at one end, a cold boot on a loaded board at the other.
+const SECONDS: [f64; 21] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+    2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+];
+
+/// Everything that the daemon counts.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// `summoner_dns_queries_total{qtype,rcode}`
+    pub queries: IntCounterVec,
+    /// `summoner_dns_wakes_dropped_total`: wakes by query that found the queue full.
+    pub wakes_dropped: IntCounter,
+    /// `summoner_wakes_total{service,trigger,result}`
+    pub wakes: IntCounterVec,
+    /// `summoner_summon_phase_seconds{phase}`
+    pub phases: HistogramVec,
+    /// `summoner_summon_seconds{until}`: from the wake until `ready` or `first_byte`.
+    pub summons: HistogramVec,
+    /// `summoner_holds_total{service,outcome}`
+    pub holds: IntCounterVec,
+    /// `summoner_hold_seconds{outcome}`: how long a client's first packet waited.
+    pub hold_seconds: HistogramVec,
+    /// `summoner_instances{state}`: services by the state of their lifecycle.
+    pub instances: IntGaugeVec,
+    /// `summoner_stops_total{service,reason}`
+    pub stops: IntCounterVec,
+    /// `summoner_switch_events_total{event}`: the packet path's own counters.
+    pub switch: IntCounterVec,
+}
+
+impl Metrics {
+    /// A set of metrics in a registry of its own.
+    ///
+    /// # Panics
+    /// Never: names and labels are constants, and their validity is tested.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
+        let histograms = |name: &str, help: &str, labels: &[&str]| {
+            let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+            register(&registry, HistogramVec::new(options, labels))
+        };
+        Self {
+            queries: counters(
+                "summoner_dns_queries_total",
+                "DNS queries by type and result code",
+                &["qtype", "rcode"],
+            ),
+            wakes_dropped: register(
+                &registry,
+                IntCounter::new(
+                    "summoner_dns_wakes_dropped_total",
+                    "Wakes by query that found the queue full; the client's packet wakes instead",
+                ),
+            ),
+            wakes: counters(
+                "summoner_wakes_total",
+                "Wakes by service, trigger and what became of them",
+                &["service", "trigger", "result"],
+            ),
+            phases: histograms(
+                "summoner_summon_phase_seconds",
+                "Length of each phase of a summon",
+                &["phase"],
+            ),
+            summons: histograms(
+                "summoner_summon_seconds",
+                "From the wake until the guest was ready, or its first byte left for a held client",
+                &["until"],
+            ),
+            holds: counters(
+                "summoner_holds_total",
+                "Held first packets by service and outcome",
+                &["service", "outcome"],
+            ),
+            hold_seconds: histograms(
+                "summoner_hold_seconds",
+                "How long a first packet was held",
+                &["outcome"],
+            ),
+            instances: gauges("summoner_instances", "Services by lifecycle state", &["state"]),
+            stops: counters(
+                "summoner_stops_total",
+                "Ends of instances by service and reason",
+                &["service", "reason"],
+            ),
+            switch: counters(
+                "summoner_switch_events_total",
+                "The packet path's counters, as of the last look",
+                &["event"],
+            ),
+            registry,
+        }
+    }
+
+    /// Counts a phase's or a whole summon's length.
+    pub fn observe(histogram: &HistogramVec, label: &str, length: Duration) {
+        histogram.with_label_values(&[label]).observe(length.as_secs_f64());
+    }
+
+    /// Takes over the packet path's counters.
+    pub fn set_switch_counters(&self, counters: impl IntoIterator<Item = (&'static str, u64)>) {
+        for (event, value) in counters {
+            let counter = self.switch.with_label_values(&[event]);
+            // Two pages made at once may both see the growth; one of them is too early by as much, and the next right.
+            counter.inc_by(value.saturating_sub(counter.get()));
+        }
+    }
+
+    /// The page in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        // The encoder fails on families without metrics or names only, which a registry does not give.
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+impl DnsMetrics for Metrics {
+    fn query(&self, qtype: &'static str, rcode: &'static str) {
+        self.queries.with_label_values(&[qtype, rcode]).inc();
+    }
+
+    fn wake_dropped(&self) {
+        self.wakes_dropped.inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn register<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: prometheus::Result<C>,
+) -> C {
+    let collector = collector.expect("metric names and labels are valid constants");
+    registry.register(Box::new(collector.clone())).expect("metric names are distinct constants");
+    collector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_registered_and_shown() {
+        let metrics = Metrics::new();
+        metrics.queries.with_label_values(&["A", "NOERROR"]).inc();
+        Metrics::observe(&metrics.phases, "boot", Duration::from_micros(300));
+        let page = metrics.render();
+        assert!(
+            page.contains(r#"summoner_dns_queries_total{qtype="A",rcode="NOERROR"} 1"#),
+            "{page}"
+        );
+        assert!(
+            page.contains(r#"summoner_summon_phase_seconds_bucket{phase="boot",le="0.0005"} 1"#)
+        );
+        assert!(page.contains(r#"le="300""#) && page.contains(r#"le="0.00005""#), "{page}");
+    }
+}

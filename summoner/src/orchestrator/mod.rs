@@ -1,0 +1,454 @@
+//! The one task that owns every service's life.
+//!
+//! Wakes, the switch's events, the engine's events, timers and administrators all end here, one at a time;
+//! nobody else calls [`lifecycle::Lifecycle::handle`]. The module collects facts, asks `policies`, feeds the
+//! lifecycle and carries out its actions. It is itself without clock and without waiting, `now` is passed in;
+//! [`run`](run::run) is the loop around it.
+
+mod admin;
+mod console;
+mod packets;
+mod reload;
+mod request;
+pub mod run;
+mod service;
+pub mod timeline;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use lifecycle::{Action, Event, State};
+use policies::admission::{self, Admission, HostFacts};
+use policies::{Generation, Instant, ServiceId};
+use synjitsu::Command;
+use synjitsu_device::guest_port::{self, GuestPort};
+use tracing::{info, warn};
+
+pub use request::{Request, ServiceStatus};
+pub use service::Deployment;
+
+use crate::dns::QueryWake;
+use crate::engine::{Ending, Engine, EngineEvent, Happening, InstanceId, InstanceSpec};
+use crate::metrics::Metrics;
+use service::{Service, StopReason, state_label};
+use timeline::Cause;
+
+/// The orchestrator's way to the switch.
+pub trait PacketPath: Send {
+    /// Gives the switch a command; never waits.
+    fn command(&self, command: Command);
+    /// Gives the switch a guest's port and opens it: the commit point of the hand-over.
+    fn open(&self, instance: InstanceId, port: GuestPort);
+}
+
+/// Owner of all services.
+pub struct Orchestrator {
+    engine: Box<dyn Engine>,
+    packets: Box<dyn PacketPath>,
+    metrics: Metrics,
+    limits: admission::Limits,
+    mtu: u16,
+    /// Where new services start to count their generations.
+    first_generation: Generation,
+    services: HashMap<ServiceId, Service>,
+    /// Services that want to boot, in the order in which they came to want it.
+    admission: VecDeque<ServiceId>,
+    timers: BTreeSet<(Instant, ServiceId)>,
+    lists: Vec<admin::PendingList>,
+}
+
+impl std::fmt::Debug for Orchestrator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orchestrator")
+            .field("services", &self.services.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an orchestrator works with.
+pub struct Parts {
+    /// Boots instances.
+    pub engine: Box<dyn Engine>,
+    /// Carries packets.
+    pub packets: Box<dyn PacketPath>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// What may run.
+    pub limits: admission::Limits,
+    /// The largest IP packet on a guest's network, in octets.
+    pub mtu: u16,
+    /// Where generations start; above all that were ever used before.
+    pub first_generation: Generation,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Orchestrator {
+    /// An orchestrator without services.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { engine, packets, metrics, limits, mtu, first_generation } = parts;
+        Self {
+            engine,
+            packets,
+            metrics,
+            limits,
+            mtu,
+            first_generation,
+            services: HashMap::new(),
+            admission: VecDeque::new(),
+            timers: BTreeSet::new(),
+            lists: Vec::new(),
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Lets every timer that is due do its work.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            let Some(service) = self.services.get_mut(&id) else { continue };
+            service.scheduled = None;
+            if matches!(service.lifecycle.state(), State::Summoning { .. }) {
+                service.stop_reason = Some(StopReason::BootTimeout);
+                warn!(service = service.key(), timeout = ?service.deployment.settings.boot_timeout,
+                    "the guest did not become ready in time and is destroyed; see its log, or raise `boot_timeout`");
+            }
+            let before = state_label(service.lifecycle.state());
+            let actions = service.lifecycle.handle_timeout(now);
+            self.settle(now, id, before, actions);
+        }
+        self.admit(now);
+    }
+
+    /// A query for a service that was not awake.
+    pub fn handle_query(&mut self, now: Instant, wake: QueryWake) {
+        let Some(service) = self.services.get_mut(&wake.service) else { return };
+        if let Some(waiter) = wake.ready {
+            service.wait_until_ready(waiter);
+        }
+        if service.timeline.woken.is_none() && !service.is_running() {
+            service.timeline.query_received = Some(wake.received_at);
+        }
+        self.wake(now, wake.service, Cause::Query);
+    }
+
+    fn wake(&mut self, now: Instant, id: ServiceId, cause: Cause) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        let result = match service.lifecycle.state() {
+            State::Cold => "summon",
+            State::Wanted | State::Summoning { .. } => "join",
+            State::Running { .. } => "running",
+            State::Closing { .. } | State::Draining { .. } => "after_stop",
+            State::Backoff { .. } => "after_backoff",
+        };
+        self.metrics.wakes.with_label_values(&[service.key(), cause.label(), result]).inc();
+        // A wake of a running service starts nothing; the record is for the summon to come.
+        if service.timeline.woken.is_none() && !service.is_running() {
+            service.timeline.woken = Some(now);
+            service.timeline.cause = Some(cause);
+        }
+        self.drive(now, id, Event::Wake);
+        self.admit(now);
+    }
+
+    /// Something happened to an instance.
+    pub fn handle_engine(&mut self, now: Instant, event: EngineEvent) {
+        let EngineEvent { instance: InstanceId { service: id, generation }, what } = event;
+        let Some(service) = self.services.get_mut(&id) else { return };
+        // What an old instance still has to say is for the log only.
+        let current = service.lifecycle.generation() == Some(generation);
+        match what {
+            Happening::Console(octets) => service.console.write(generation.0, &octets),
+            Happening::ShellTaken { at, pooled, process } if current => {
+                service.timeline.shell_taken = Some(at);
+                service.timeline.pooled = Some(pooled);
+                service.process = Some(process);
+            }
+            Happening::Loaded(at) if current => service.timeline.loaded = Some(at),
+            Happening::Entered(at) if current => service.timeline.entered = Some(at),
+            Happening::Ready(at) if current => {
+                service.timeline.ready = Some(at);
+                self.drive(now, id, Event::Ready(generation));
+                self.announce_ready(id);
+            }
+            Happening::ShellTaken { .. }
+            | Happening::Loaded(_)
+            | Happening::Entered(_)
+            | Happening::Ready(_) => {}
+            Happening::Exited { ending, .. } => self.handle_exit(now, id, generation, &ending),
+        }
+        self.admit(now);
+    }
+
+    fn handle_exit(
+        &mut self,
+        now: Instant,
+        id: ServiceId,
+        generation: Generation,
+        ending: &Ending,
+    ) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        if service.lifecycle.generation() != Some(generation) {
+            return;
+        }
+        let expected = matches!(service.lifecycle.state(), State::Draining { .. });
+        let reason = service.stop_reason.take().unwrap_or(StopReason::Exit);
+        service.process = None;
+        service.memory_held = 0;
+        service.port = None;
+        service.idle_question = None;
+        service.activity = service::Activity::default();
+        service.deployment.signal.set_awake(false);
+        if expected {
+            info!(service = service.key(), %generation, reason = reason.label(), how = ending.label(), "stopped");
+        } else {
+            warn!(service = service.key(), %generation, how = ending.label(), report = %ending, "the guest ended by itself");
+        }
+        if !matches!(ending, Ending::Destroyed) || !expected {
+            service.console.remark(generation.0, &ending.to_string());
+        }
+        self.metrics.stops.with_label_values(&[service.key(), reason.label()]).inc();
+        self.write_summary(id);
+        if let Some(service) = self.services.get_mut(&id) {
+            service.close_timeline();
+        }
+        self.drive(now, id, Event::Exited(generation));
+        let Some(service) = self.services.get_mut(&id) else { return };
+        // Who waits for a guest that could not boot must hear it now: the next try may be far off.
+        if matches!(service.lifecycle.state(), State::Backoff { .. } | State::Cold) {
+            service.ready_waiters.clear();
+            for waiter in service.wake_waiters.drain(..) {
+                let _ = waiter.send(Err(format!("the guest ended before it was ready: {ending}")));
+            }
+        }
+    }
+
+    /// Feeds one event to a service's lifecycle and carries out what follows.
+    fn drive(&mut self, now: Instant, id: ServiceId, event: Event) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        let before = state_label(service.lifecycle.state());
+        let actions = service.lifecycle.handle(now, event);
+        self.settle(now, id, before, actions);
+    }
+
+    /// After a lifecycle moved: metrics, timers, actions, and forgetting what is removed and cold.
+    fn settle(&mut self, now: Instant, id: ServiceId, before: &'static str, actions: Vec<Action>) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        let after = state_label(service.lifecycle.state());
+        if before != after {
+            self.metrics.instances.with_label_values(&[before]).dec();
+            self.metrics.instances.with_label_values(&[after]).inc();
+        }
+        let due = service.lifecycle.poll_timeout();
+        if due != service.scheduled {
+            if let Some(old) = service.scheduled.take() {
+                self.timers.remove(&(old, id));
+            }
+            if let Some(at) = due {
+                self.timers.insert((at, id));
+            }
+            service.scheduled = due;
+        }
+        for action in actions {
+            self.perform(now, id, action);
+        }
+        self.forget_if_over(id);
+    }
+
+    fn forget_if_over(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        if !matches!(service.lifecycle.state(), State::Cold) {
+            return;
+        }
+        for waiter in service.stop_waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+        if service.removed {
+            self.metrics.instances.with_label_values(&[state_label(&State::Cold)]).dec();
+            self.services.remove(&id);
+        }
+    }
+
+    fn perform(&mut self, now: Instant, id: ServiceId, action: Action) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        match action {
+            Action::RequestAdmission => self.admission.push_back(id),
+            Action::Summon(generation) => self.summon(now, id, generation),
+            Action::OpenPort(generation) => {
+                let Some((of, port)) = service.port.take() else { return };
+                if of == generation {
+                    // Before the port opens: a query that sees `awake` must find a guest.
+                    service.deployment.signal.set_awake(true);
+                    self.packets.open(InstanceId { service: id, generation }, port);
+                }
+            }
+            Action::CheckIdle(generation) => {
+                service.idle_question = Some(generation);
+                self.packets.command(Command::Report(id));
+            }
+            Action::ClosePort { generation, only_if_idle } => {
+                service.deployment.signal.set_awake(false);
+                let only_if_idle_since = only_if_idle.then(|| {
+                    // Without any packet the port was never used: nothing after the origin is allowed.
+                    service.activity.last_packet.unwrap_or(Instant::ZERO)
+                });
+                self.packets.command(Command::Close {
+                    service: id,
+                    generation,
+                    only_if_idle_since,
+                });
+            }
+            Action::StopInstance { generation, mode } => {
+                self.engine.stop(InstanceId { service: id, generation }, mode);
+            }
+        }
+    }
+
+    fn summon(&mut self, now: Instant, id: ServiceId, generation: Generation) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        service.timeline.generation = Some(generation.0);
+        service.timeline.admitted = Some(now);
+        service.stop_reason = None;
+        let deployment = &service.deployment;
+        service.memory_held = deployment.settings.memory;
+        let spec = InstanceSpec {
+            id: InstanceId { service: id, generation },
+            image: deployment.image.clone(),
+            memory: deployment.settings.memory,
+            command_line: deployment.command_line.clone(),
+            mac: deployment.mac,
+            mtu: self.mtu,
+        };
+        match guest_port::pair() {
+            Ok((ours, theirs)) => {
+                service.port = Some((generation, ours));
+                self.engine.summon(spec, theirs);
+            }
+            Err(error) => {
+                let report = crate::report(&error);
+                self.handle_exit(now, id, generation, &Ending::Failed(report));
+            }
+        }
+    }
+
+    /// Lets waiting services boot, in order, as far as the limits allow.
+    ///
+    /// Strictly in order: a large service at the head is not overtaken by small ones for ever.
+    fn admit(&mut self, now: Instant) {
+        while let Some(&id) = self.admission.front() {
+            let Some(service) = self.services.get(&id) else {
+                self.admission.pop_front();
+                continue;
+            };
+            if !matches!(service.lifecycle.state(), State::Wanted) {
+                self.admission.pop_front();
+                continue;
+            }
+            let memory = service.deployment.settings.memory;
+            match admission::admit(&self.limits, &self.host_facts(), memory) {
+                Admission::Boot => {
+                    self.admission.pop_front();
+                    self.drive(now, id, Event::Admitted);
+                }
+                Admission::Queue(_) => break,
+                Admission::Refuse(reason) => {
+                    self.admission.pop_front();
+                    self.refuse(now, id, &format!("{reason:?}"));
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, id: ServiceId, reason: &str) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        warn!(service = service.key(), reason, "the service can never boot within the limits");
+        for waiter in service.wake_waiters.drain(..) {
+            let _ =
+                waiter.send(Err(format!("the service can never boot within `limits`: {reason}")));
+        }
+        service.close_timeline();
+        self.drive(now, id, Event::Refused);
+    }
+
+    fn host_facts(&self) -> HostFacts {
+        let mut facts = HostFacts { instances: 0, memory: 0, booting: 0 };
+        for service in self.services.values() {
+            if service.lifecycle.generation().is_some() {
+                facts.instances += 1;
+                facts.memory += service.memory_held;
+            }
+            if matches!(service.lifecycle.state(), State::Summoning { .. }) {
+                facts.booting += 1;
+            }
+        }
+        facts
+    }
+
+    /// Tells everybody who waited that the guest is ready, and writes the summon's summary if no client is held.
+    fn announce_ready(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        if !service.is_running() {
+            return;
+        }
+        let signal = &service.deployment.signal;
+        if service.timeline.cause == Some(Cause::Query) {
+            service.timeline.answer_sent = signal.last_answer();
+        }
+        for waiter in service.ready_waiters.drain(..) {
+            let _ = waiter.send(());
+        }
+        for waiter in service.wake_waiters.drain(..) {
+            let _ = waiter.send(Ok(service.timeline.clone()));
+        }
+        if service.timeline.held.is_none() {
+            self.write_summary(id);
+        }
+    }
+
+    /// One line and one set of observations per summon, when its record is complete.
+    fn write_summary(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        let timeline = &service.timeline;
+        if service.summary_written || timeline.ready.is_none() {
+            return;
+        }
+        service.summary_written = true;
+        let mut phases = String::new();
+        for (phase, length) in timeline.phases() {
+            Metrics::observe(&self.metrics.phases, phase, length);
+            let separator = if phases.is_empty() { "" } else { " " };
+            phases.push_str(&format!("{separator}{phase}={}us", length.as_micros()));
+        }
+        let ready = timeline.until_ready();
+        let first_byte = timeline.until_first_byte();
+        for (until, length) in [("ready", ready), ("first_byte", first_byte)] {
+            if let Some(length) = length {
+                Metrics::observe(&self.metrics.summons, until, length);
+            }
+        }
+        info!(
+            service = service.key(),
+            generation = timeline.generation,
+            cause = timeline.cause.map(Cause::label),
+            pooled = timeline.pooled,
+            phases,
+            ready_us = ready.map(|length| length.as_micros()),
+            first_byte_us = first_byte.map(|length| length.as_micros()),
+            "summoned"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! Services that come, change and go while the daemon runs.
+
+use std::collections::HashSet;
+
+use lifecycle::State;
+use policies::{Instant, ServiceId, admission};
+use synjitsu::{Command, HoldPolicy, ServicePort};
+use tracing::info;
+
+use super::Orchestrator;
+use super::service::{Deployment, Service, StopReason, state_label};
+
+impl Orchestrator {
+    /// Makes the set of services equal to `deployments`, without touching those that stay the same.
+    ///
+    /// A service whose guest would boot otherwise now (image, memory, command line or address) is stopped,
+    /// so that the next wake brings up the new one; every other change is taken over in passing.
+    pub fn configure(
+        &mut self,
+        now: Instant,
+        limits: admission::Limits,
+        deployments: Vec<Deployment>,
+    ) {
+        self.limits = limits;
+        let kept: HashSet<ServiceId> = deployments.iter().map(|deployment| deployment.id).collect();
+        let gone: Vec<ServiceId> = self
+            .services
+            .iter()
+            .filter(|(id, service)| !kept.contains(id) && !service.removed)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.remove(now, id);
+        }
+        for deployment in deployments {
+            self.put(now, deployment);
+        }
+        self.admit(now);
+    }
+
+    fn put(&mut self, now: Instant, deployment: Deployment) {
+        let id = deployment.id;
+        // First the switch, so that no packet for a new address finds nothing.
+        self.packets.command(Command::Attach(service_port(&deployment)));
+        let Some(service) = self.services.get_mut(&id) else {
+            info!(service = deployment.settings.key, ipv4 = ?deployment.addresses.ipv4,
+                ipv6 = ?deployment.addresses.ipv6, "service configured");
+            self.metrics.instances.with_label_values(&[state_label(&State::Cold)]).inc();
+            self.services.insert(id, Service::new(deployment, self.first_generation));
+            return;
+        };
+        let same = service.deployment.boots_the_same(&deployment);
+        service.removed = false;
+        service.deployment = deployment;
+        service.lifecycle.set_timing(service.deployment.timing());
+        if !same && service.lifecycle.generation().is_some() {
+            info!(service = service.key(), "service changed; its guest is stopped");
+            self.stop(now, id, StopReason::Changed, None);
+        }
+    }
+
+    fn remove(&mut self, now: Instant, id: ServiceId) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        info!(service = service.key(), "service removed");
+        service.removed = true;
+        self.packets.command(Command::Detach(id));
+        self.stop(now, id, StopReason::Removed, None);
+    }
+}
+
+fn service_port(deployment: &Deployment) -> ServicePort {
+    let settings = &deployment.settings;
+    ServicePort {
+        service: deployment.id,
+        ipv4: deployment.addresses.ipv4,
+        ipv6: deployment.addresses.ipv6,
+        mac: deployment.mac,
+        wake_on_packet: settings.wake.packet,
+        hold: HoldPolicy {
+            time: settings.hold.time,
+            flows: settings.hold.flows,
+            bytes: settings.hold.bytes,
+            overflow: settings.hold.overflow,
+        },
+    }
+}

@@ -1,0 +1,68 @@
+//! What administrators may ask of the orchestrator.
+
+use policies::Instant;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::timeline::Timeline;
+
+/// A request with the place for its answer.
+#[derive(Debug)]
+pub enum Request {
+    /// What runs.
+    List(oneshot::Sender<Vec<ServiceStatus>>),
+    /// Wakes a service and answers when its guest is ready, or with the reason why it will not be.
+    Wake {
+        /// The service's key or one of its names.
+        name: String,
+        /// The record of the summon; of the one that made it run if it runs already.
+        reply: oneshot::Sender<Result<Timeline, String>>,
+    },
+    /// Stops a service and answers when it is cold.
+    Stop {
+        /// The service's key or one of its names.
+        name: String,
+        /// Nothing, or why it cannot be.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// The console of a service.
+    Logs {
+        /// The service's key or one of its names.
+        name: String,
+        /// Where later lines go, if they are wanted.
+        follow: Option<mpsc::Sender<String>>,
+        /// The lines that are kept.
+        reply: oneshot::Sender<Result<Vec<String>, String>>,
+    },
+}
+
+/// One line of `summoner ps`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The service's key.
+    pub service: String,
+    /// Its names.
+    pub names: Vec<String>,
+    /// Its IPv4 address.
+    pub ipv4: Option<std::net::Ipv4Addr>,
+    /// Its IPv6 address.
+    pub ipv6: Option<std::net::Ipv6Addr>,
+    /// The state of its lifecycle.
+    pub state: String,
+    /// The generation that holds resources.
+    pub generation: Option<u64>,
+    /// The monitor process.
+    pub process: Option<u32>,
+    /// Since when its guest is ready.
+    pub ready_at: Option<Instant>,
+    /// Guest memory in octets, while something holds it.
+    pub memory: u64,
+    /// The last packet or query.
+    pub last_used: Option<Instant>,
+    /// Its connections.
+    pub open_connections: u32,
+    /// The newest summon, current or past: `cause` says why the service runs.
+    pub timeline: Option<Timeline>,
+    /// The daemon's clock when this was written.
+    pub now: Instant,
+}

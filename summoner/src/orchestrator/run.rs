@@ -1,0 +1,78 @@
+//! The loop around the orchestrator: the only place where it meets a clock and waits.
+
+use std::future::Future;
+use std::time::Duration;
+
+use policies::admission;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::request::Request;
+use super::{Deployment, Orchestrator};
+use crate::clock::{now, tokio_instant};
+use crate::dns::QueryWake;
+use crate::engine::EngineEvent;
+
+/// How long guests may take to end when the daemon goes down.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Where the orchestrator's work comes from.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Wakes by DNS.
+    pub queries: mpsc::Receiver<QueryWake>,
+    /// The switch.
+    pub packets: mpsc::Receiver<synjitsu::Event>,
+    /// The engine.
+    pub engine: mpsc::Receiver<EngineEvent>,
+    /// Administrators.
+    pub requests: mpsc::Receiver<Request>,
+    /// New sets of services.
+    pub configurations: mpsc::Receiver<(admission::Limits, Vec<Deployment>)>,
+}
+
+/// Runs until `shutdown`, then stops every guest.
+pub async fn run(
+    mut orchestrator: Orchestrator,
+    mut inputs: Inputs,
+    shutdown: impl Future<Output = ()>,
+) {
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            () = step(&mut orchestrator, &mut inputs) => {}
+        }
+    }
+    orchestrator.configure(now(), orchestrator.limits, Vec::new());
+    let farewell = tokio::time::sleep(FAREWELL);
+    tokio::pin!(farewell);
+    while !orchestrator.services.is_empty() {
+        tokio::select! {
+            () = &mut farewell => {
+                warn!(left = orchestrator.services.len(), "guests did not end in time and are abandoned to the kernel");
+                break;
+            }
+            () = step(&mut orchestrator, &mut inputs) => {}
+        }
+    }
+}
+
+/// Waits for one input and handles it. Safe to cancel: an input is taken and handled without a pause.
+async fn step(orchestrator: &mut Orchestrator, inputs: &mut Inputs) {
+    let due = orchestrator.poll_timeout();
+    let timer = async {
+        match due {
+            Some(at) => tokio::time::sleep_until(tokio_instant(at)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Some(event) = inputs.packets.recv() => orchestrator.handle_packets(now(), event),
+        Some(event) = inputs.engine.recv() => orchestrator.handle_engine(now(), event),
+        Some(wake) = inputs.queries.recv() => orchestrator.handle_query(now(), wake),
+        Some(request) = inputs.requests.recv() => orchestrator.handle_request(now(), request),
+        Some((limits, services)) = inputs.configurations.recv() => orchestrator.configure(now(), limits, services),
+        () = timer => orchestrator.handle_timeout(now()),
+    }
+}

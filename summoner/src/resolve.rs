@@ -1,0 +1,73 @@
+//! A stub resolver's one question: for the `query` command, the demo and the tests.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, Query};
+use hickory_proto::rr::{Name, RecordType};
+
+/// The payload that we can take in one datagram, in octets (the size that DNS Flag Day 2020 recommends).
+const PAYLOAD: u16 = 1232;
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The question cannot be written.
+    #[error("cannot write a query for {name}")]
+    Query {
+        /// The name asked for.
+        name: Name,
+        /// What is wrong with it.
+        source: hickory_proto::ProtoError,
+    },
+    /// The server cannot be reached.
+    #[error("cannot ask {server}; does a DNS server listen there?")]
+    Exchange {
+        /// The server.
+        server: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Asks `server` once over UDP, waiting at most `patience` for the answer.
+///
+/// Datagrams that are not an answer to this question are passed over.
+///
+/// # Errors
+/// When the server cannot be reached or does not answer in time.
+pub fn ask(
+    server: SocketAddr,
+    name: &Name,
+    qtype: RecordType,
+    patience: Duration,
+) -> Result<Message, ResolveError> {
+    let mut query = Message::query();
+    query.metadata.recursion_desired = false;
+    query.add_query(Query::query(name.clone(), qtype));
+    let mut edns = Edns::new();
+    edns.set_max_payload(PAYLOAD);
+    query.set_edns(edns);
+    let octets =
+        query.to_vec().map_err(|source| ResolveError::Query { name: name.clone(), source })?;
+    exchange(server, &octets, query.metadata.id, patience)
+        .map_err(|source| ResolveError::Exchange { server, source })
+}
+
+fn exchange(server: SocketAddr, query: &[u8], id: u16, patience: Duration) -> io::Result<Message> {
+    let any: SocketAddr =
+        if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.send(query)?;
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        let length = socket.recv(&mut buffer)?;
+        match Message::from_vec(&buffer[..length]) {
+            Ok(answer) if answer.metadata.id == id => return Ok(answer),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}

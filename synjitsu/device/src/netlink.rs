@@ -1,0 +1,167 @@
+//! Addresses and links, by the kernel's routing socket (`rtnetlink(7)`), in the calling thread's network namespace.
+
+use std::io;
+use std::net::IpAddr;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+use crate::DeviceError;
+
+/// Gives the device `name` its addresses, each with the length of its prefix, and its MTU, and sets it up.
+///
+/// The kernel adds the routes to the prefixes by itself.
+///
+/// # Errors
+/// When there is no such device, or the kernel refuses.
+pub fn configure(name: &str, addresses: &[(IpAddr, u8)], mtu: u16) -> Result<(), DeviceError> {
+    let mut route = Route::open()?;
+    let index = route.index_of(name)?;
+    let attributes = vec![LinkAttribute::Mtu(u32::from(mtu))];
+    route.set_link(index, attributes, &format!("set the MTU of {name} to {mtu} and set it up"))?;
+    for &(address, prefix_len) in addresses {
+        route.add_address(name, index, address, prefix_len)?;
+    }
+    Ok(())
+}
+
+/// Sets the loopback device up: in a new namespace it is down.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn loopback_up() -> Result<(), DeviceError> {
+    let mut route = Route::open()?;
+    let index = route.index_of("lo")?;
+    route.set_link(index, Vec::new(), "set lo up")
+}
+
+/// A conversation with the kernel.
+struct Route {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Route {
+    fn open() -> Result<Self, DeviceError> {
+        let failed =
+            |source| DeviceError::Netlink { what: "open a routing socket".to_owned(), source };
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
+        socket.bind_auto().map_err(failed)?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(failed)?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    fn index_of(&mut self, name: &str) -> Result<u32, DeviceError> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let what = format!("look up the device {name}");
+        let answer = self.ask(RouteNetlinkMessage::GetLink(message), 0, &what).map_err(
+            |error| match error {
+                DeviceError::Netlink { source, .. }
+                    if source.raw_os_error() == Some(libc::ENODEV) =>
+                {
+                    DeviceError::NoDevice(name.to_owned())
+                }
+                other => other,
+            },
+        )?;
+        match answer {
+            Some(RouteNetlinkMessage::NewLink(link)) => Ok(link.header.index),
+            other => Err(DeviceError::Answer { what, found: format!("{other:?}") }),
+        }
+    }
+
+    fn set_link(
+        &mut self,
+        index: u32,
+        attributes: Vec<LinkAttribute>,
+        what: &str,
+    ) -> Result<(), DeviceError> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        message.attributes = attributes;
+        self.ask(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, what).map(drop)
+    }
+
+    fn add_address(
+        &mut self,
+        name: &str,
+        index: u32,
+        address: IpAddr,
+        prefix_len: u8,
+    ) -> Result<(), DeviceError> {
+        let (family, longest) = match address {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        if prefix_len > longest {
+            return Err(DeviceError::Prefix { address, prefix_len });
+        }
+        let mut message = AddressMessage::default();
+        message.header.family = family;
+        message.header.prefix_len = prefix_len;
+        message.header.index = index;
+        // Nobody else is on this link: without duplicate detection the address can be used at once.
+        message.header.flags = AddressHeaderFlags::Nodad;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        message.attributes.push(AddressAttribute::Address(address));
+        message.attributes.push(AddressAttribute::Local(address));
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        let what = format!("give {name} the address {address}/{prefix_len}");
+        self.ask(RouteNetlinkMessage::NewAddress(message), flags, &what).map(drop)
+    }
+
+    /// Sends a request and returns its answer; `None` for a mere "done".
+    fn ask(
+        &mut self,
+        request: RouteNetlinkMessage,
+        flags: u16,
+        what: &str,
+    ) -> Result<Option<RouteNetlinkMessage>, DeviceError> {
+        let failed = |source| DeviceError::Netlink { what: what.to_owned(), source };
+        self.sequence += 1;
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        message.finalize();
+        let mut octets = vec![0; message.buffer_len()];
+        message.serialize(&mut octets);
+        self.socket.send(&octets, 0).map_err(failed)?;
+        loop {
+            let (octets, _) = self.socket.recv_from_full().map_err(failed)?;
+            let answer =
+                NetlinkMessage::<RouteNetlinkMessage>::deserialize(&octets).map_err(|error| {
+                    DeviceError::Answer { what: what.to_owned(), found: error.to_string() }
+                })?;
+            if answer.header.sequence_number != self.sequence {
+                // The late acknowledgement of an earlier request.
+                continue;
+            }
+            return match answer.payload {
+                NetlinkPayload::InnerMessage(inner) => Ok(Some(inner)),
+                NetlinkPayload::Error(error) => match error.code {
+                    None => Ok(None),
+                    Some(code) => {
+                        Err(failed(io::Error::from_raw_os_error(code.get().saturating_abs())))
+                    }
+                },
+                NetlinkPayload::Done(_) => Ok(None),
+                other => {
+                    Err(DeviceError::Answer { what: what.to_owned(), found: format!("{other:?}") })
+                }
+            };
+        }
+    }
+}

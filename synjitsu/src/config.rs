@@ -1,0 +1,81 @@
+//! What the switch is told once, and what it is told about each service.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use policies::ServiceId;
+
+/// What holds for the whole switch and never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SwitchConfig {
+    /// The link-layer address under which guests reach everything outside themselves.
+    pub gateway_mac: [u8; 6],
+    /// The largest IP packet that is carried, in octets.
+    pub mtu: u16,
+    /// Bounds on what is held for all services together.
+    pub hold: HoldLimits,
+}
+
+/// Bounds on held packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldLimits {
+    /// Held TCP flows and held datagrams, counted together.
+    pub flows: u32,
+    /// Octets of the held IP packets.
+    pub bytes: u64,
+}
+
+/// A service as the switch knows it: where it lives and how its clients are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Whose port this is.
+    pub service: ServiceId,
+    /// The service's IPv4 address, if it has one.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The service's IPv6 address, if it has one.
+    pub ipv6: Option<Ipv6Addr>,
+    /// The link-layer address of its guest.
+    pub mac: [u8; 6],
+    /// Whether a packet may wake the service. If not, SYNs are held all the same (a query may have woken it
+    /// already) but cause no [`Wake`](crate::Event::Wake), and datagrams are dropped.
+    pub wake_on_packet: bool,
+    /// How its clients' first packets are held.
+    pub hold: HoldPolicy,
+}
+
+impl ServicePort {
+    /// Whether `address` is one of the service's own.
+    pub(crate) fn owns(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.ipv4 == Some(address),
+            IpAddr::V6(address) => self.ipv6 == Some(address),
+        }
+    }
+
+    /// The service's addresses, IPv4 first.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
+    }
+}
+
+/// How the first packets of a service's clients are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldPolicy {
+    /// How long a packet is held at most, from its arrival.
+    pub time: Duration,
+    /// How many TCP flows and datagrams are held at most, counted together.
+    pub flows: u32,
+    /// How many octets of IP packets are held at most.
+    pub bytes: u64,
+    /// What happens to a packet that would exceed a bound.
+    pub overflow: Overflow,
+}
+
+/// What happens to a packet that cannot be held because a bound is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// Nothing is said; the client sends it again by itself.
+    Drop,
+    /// The client is told at once: a RST, or destination unreachable for a datagram.
+    Reset,
+}

@@ -1,0 +1,150 @@
+//! What clients send to a service.
+
+use policies::Instant;
+
+use super::{Gate, Port};
+use crate::flow::FlowKey;
+use crate::frame::{Packet, Segment, Transport};
+use crate::hold::{Kind, Serial};
+use crate::shared::Shared;
+use crate::{FrameSink, HoldOutcome, Trigger, reset};
+
+impl Port {
+    /// Takes a packet that is addressed to the service, from the uplink or another service's guest.
+    pub(crate) fn handle_inbound(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) {
+        if let Transport::Tcp(segment) = &packet.transport {
+            let key = FlowKey {
+                local: packet.destination,
+                local_port: segment.destination_port,
+                remote: packet.source,
+                remote_port: segment.source_port,
+            };
+            match self.hold.find(&key) {
+                Some(serial) => self.inbound_of_held(now, serial, segment, packet, shared, out),
+                None => self.inbound_tcp(now, key, segment, packet, shared, out),
+            }
+            return;
+        }
+        match (&self.gate, &packet.transport) {
+            (_, Transport::Icmp(icmp)) if icmp.is_link_business() => {
+                shared.counters.dropped_neighbour += 1;
+            }
+            (Gate::Open(_), _) => self.forward_inbound(now, packet, shared, out),
+            (Gate::Closed, Transport::Udp) if self.settings.wake_on_packet => {
+                self.hold_datagram(now, Trigger::Udp, packet, shared);
+            }
+            (Gate::Closed, Transport::EchoRequest) if self.settings.wake_on_packet => {
+                self.hold_datagram(now, Trigger::IcmpEcho, packet, shared);
+            }
+            (Gate::Closed, Transport::Fragment) => shared.counters.dropped_fragment += 1,
+            (Gate::Closed, _) => shared.counters.dropped_not_holdable += 1,
+        }
+    }
+
+    /// A segment of a flow that is not held.
+    fn inbound_tcp(
+        &mut self,
+        now: Instant,
+        key: FlowKey,
+        segment: &Segment,
+        packet: &Packet<'_>,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) {
+        let hold_time = self.settings.hold.time;
+        match &mut self.gate {
+            Gate::Open(instance) => {
+                let tracked = instance.flows.sent_to_guest(now, key, segment);
+                // A guest that had so long to listen means its RST; and where it has been seen to listen, there
+                // is nothing to hide.
+                let settled = instance.opened_at + hold_time <= now
+                    || instance.listening.contains(&segment.destination_port);
+                if tracked.is_unknown() && segment.is_first_syn() && !settled {
+                    self.hold_syn(now, key, segment, packet, shared, out);
+                } else {
+                    shared.note_flow(self.settings.service, key, tracked);
+                    self.forward_inbound(now, packet, shared, out);
+                }
+            }
+            Gate::Closed if segment.is_first_syn() => {
+                self.hold_syn(now, key, segment, packet, shared, out);
+            }
+            Gate::Closed => {
+                // Of a connection with an instance that is gone; no reason to wake the next one.
+                if !segment.rst && shared.resets.try_take(now) {
+                    shared.reset(reset::answer(&key, segment));
+                } else {
+                    shared.counters.dropped_stray_segment += 1;
+                }
+            }
+        }
+    }
+
+    /// A segment of a flow whose SYN is held.
+    fn inbound_of_held(
+        &mut self,
+        now: Instant,
+        serial: Serial,
+        segment: &Segment,
+        packet: &Packet<'_>,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) {
+        let Some((syn, _)) = self.hold.syn_mut(serial) else { return };
+        let (key, first) = (syn.key, syn.first);
+        if syn.is_same_attempt(segment) {
+            shared.counters.held_retransmissions += 1;
+            match &mut self.gate {
+                Gate::Open(instance) => instance.last_packet = Some(now),
+                Gate::Closed => self.request_wake(now, Trigger::TcpSyn, packet.source, shared),
+            }
+        } else if segment.is_first_syn() {
+            self.withdraw(now, serial, shared, out);
+            // The new attempt takes the old one's part in the story.
+            self.first_came &= !first;
+            self.hold_syn(now, key, segment, packet, shared, out);
+        } else if syn.is_given_up_by(segment) {
+            shared.counters.held_withdrawals += 1;
+            self.withdraw(now, serial, shared, out);
+        } else {
+            shared.counters.dropped_held_segment += 1;
+        }
+    }
+
+    /// The client has given up a held flow.
+    fn withdraw(
+        &mut self,
+        now: Instant,
+        serial: Serial,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) {
+        if let Gate::Open(instance) = &mut self.gate {
+            instance.last_packet = Some(now);
+        }
+        if let Some(held) = self.end(now, serial, HoldOutcome::ClientGone, shared)
+            && let Kind::Syn(syn) = &held.kind
+        {
+            self.retract(syn, shared, out);
+        }
+    }
+
+    fn forward_inbound(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) {
+        let Gate::Open(instance) = &mut self.gate else { return };
+        instance.last_packet = Some(now);
+        shared.counters.forwarded_to_guests += 1;
+        shared.send_to_guest(&self.settings, instance.generation, packet.bytes, out);
+    }
+}

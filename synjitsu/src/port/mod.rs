@@ -1,0 +1,256 @@
+//! A service's port: closed, and its clients are held; or open, and they are its guest's.
+//!
+//! `inbound` is what clients send, `outbound` what the guest sends, `held` how a held packet goes its way, and
+//! this file how the port opens and closes.
+
+mod held;
+mod inbound;
+mod outbound;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use policies::{Generation, Instant};
+
+use crate::flow::{FlowKey, FlowTable};
+use crate::hold::Hold;
+use crate::shared::Shared;
+use crate::timer::Timer;
+use crate::{Event, FrameSink, HoldOutcome, MilestoneKind, ServicePort, Trigger, reset};
+
+pub(crate) use outbound::Verdict;
+
+/// Wakes of one service are at least so far apart.
+const WAKE_INTERVAL: Duration = Duration::from_secs(1);
+/// Ports on which a guest was seen to listen, at most so many; for others a new SYN is held for a moment.
+const MAX_LISTENING: usize = 64;
+
+/// One service's port and all that is known about its clients.
+#[derive(Debug)]
+pub(crate) struct Port {
+    settings: ServicePort,
+    gate: Gate,
+    /// The newest generation that was open; an older one never opens again.
+    newest: Option<Generation>,
+    hold: Hold,
+    /// When the owner was last told to wake the service, since the port was last opened.
+    woken: Option<Instant>,
+    /// Whether the flow whose milestones are told has come, since the port was last closed.
+    first_came: bool,
+    /// The last one of its milestones that was told.
+    told: Option<MilestoneKind>,
+}
+
+#[derive(Debug)]
+enum Gate {
+    Closed,
+    Open(Instance),
+}
+
+/// What is known of the guest behind an open port.
+#[derive(Debug)]
+struct Instance {
+    generation: Generation,
+    opened_at: Instant,
+    /// The last packet that was forwarded in either direction, or held for this instance.
+    last_packet: Option<Instant>,
+    /// Ports on which it accepted a connection.
+    listening: BTreeSet<u16>,
+    flows: FlowTable,
+}
+
+impl Port {
+    pub(crate) fn new(settings: ServicePort) -> Self {
+        Self {
+            settings,
+            gate: Gate::Closed,
+            newest: None,
+            hold: Hold::default(),
+            woken: None,
+            first_came: false,
+            told: None,
+        }
+    }
+
+    pub(crate) const fn settings(&self) -> &ServicePort {
+        &self.settings
+    }
+
+    /// The generation whose port is open.
+    pub(crate) const fn generation(&self) -> Option<Generation> {
+        match &self.gate {
+            Gate::Closed => None,
+            Gate::Open(instance) => Some(instance.generation),
+        }
+    }
+
+    pub(crate) fn activity(&self) -> Event {
+        let (generation, last_packet, open_connections) = match &self.gate {
+            Gate::Closed => (None, None, 0),
+            Gate::Open(instance) => {
+                let open_connections = instance.flows.open_connections();
+                (Some(instance.generation), instance.last_packet, open_connections)
+            }
+        };
+        Event::Activity {
+            service: self.settings.service,
+            generation,
+            last_packet,
+            open_connections,
+            held: self.hold.len(),
+        }
+    }
+
+    /// Takes over new settings; whatever belongs to an address that is lost by them ends.
+    pub(crate) fn update(
+        &mut self,
+        now: Instant,
+        settings: ServicePort,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) {
+        let may_wake_now = settings.wake_on_packet && !self.settings.wake_on_packet;
+        self.settings = settings;
+        let lost: Vec<_> = self
+            .hold
+            .iter()
+            .filter(|(_, held)| !settings.owns(held.destination))
+            .map(|(serial, _)| serial)
+            .collect();
+        for serial in lost {
+            self.give_up(now, serial, HoldOutcome::Expired, shared, out);
+        }
+        self.end_flows(shared, |key| !settings.owns(key.local));
+        if may_wake_now {
+            self.wake_for_held(now, shared);
+        }
+    }
+
+    /// Opens the port and gives the guest everything that is held, in the order of arrival.
+    ///
+    /// Returns whether that was a current generation.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        generation: Generation,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) -> bool {
+        if self.newest.is_some_and(|newest| generation <= newest) {
+            return false;
+        }
+        if let Some(before) = self.generation() {
+            // Two boots at once are somebody's mistake, but two responders would be worse.
+            self.shut(now, before, shared);
+        }
+        self.newest = Some(generation);
+        self.woken = None;
+        self.gate = Gate::Open(Instance {
+            generation,
+            opened_at: now,
+            // What waits was sent to this instance: the stamp keeps an idle verdict from overlooking it.
+            last_packet: self.hold.iter().map(|(_, held)| held.since).max(),
+            listening: BTreeSet::new(),
+            flows: FlowTable::default(),
+        });
+        for serial in self.hold.serials() {
+            self.release(now, serial, shared, out);
+        }
+        true
+    }
+
+    /// Whether anything happened since `stamp`, or somebody waits for the guest to listen.
+    pub(crate) fn is_used_since(&self, stamp: Instant) -> bool {
+        match &self.gate {
+            Gate::Closed => false,
+            Gate::Open(instance) => {
+                instance.last_packet.is_some_and(|last| last > stamp) || !self.hold.is_empty()
+            }
+        }
+    }
+
+    /// Closes the port, if it is open for `generation`. Clients of the guest are reset; those that it never
+    /// answered are held on, for the next one.
+    pub(crate) fn close(
+        &mut self,
+        now: Instant,
+        generation: Generation,
+        shared: &mut Shared,
+    ) -> bool {
+        if self.generation() != Some(generation) {
+            return false;
+        }
+        self.shut(now, generation, shared);
+        self.wake_for_held(now, shared);
+        true
+    }
+
+    /// The part of closing that takes leave of the instance.
+    fn shut(&mut self, now: Instant, generation: Generation, shared: &mut Shared) {
+        self.end_flows(shared, |_| true);
+        self.gate = Gate::Closed;
+        let service = self.settings.service;
+        shared.tell(Event::Closed { service, generation });
+        (self.first_came, self.told) = (false, None);
+        for serial in self.hold.serials() {
+            let Some((syn, _)) = self.hold.syn_mut(serial) else { continue };
+            if let Some(replay) = syn.replay.take() {
+                shared.timers.clear(replay.next, Timer::Replay(service, serial));
+            }
+            // The oldest of those who wait is the first of the next instance.
+            syn.first = !std::mem::replace(&mut self.first_came, true);
+        }
+        if self.first_came {
+            self.milestone(now, MilestoneKind::Held, shared);
+        }
+    }
+
+    /// Ends everything; the service no longer exists.
+    pub(crate) fn detach(&mut self, now: Instant, shared: &mut Shared, out: &mut impl FrameSink) {
+        for serial in self.hold.serials() {
+            self.give_up(now, serial, HoldOutcome::Expired, shared, out);
+        }
+        if let Some(generation) = self.generation() {
+            self.close(now, generation, shared);
+        }
+    }
+
+    /// A connection was silent for too long.
+    pub(crate) fn forget(&mut self, key: &FlowKey) {
+        if let Gate::Open(instance) = &mut self.gate {
+            instance.flows.forget(key);
+        }
+    }
+
+    fn end_flows(&mut self, shared: &mut Shared, choose: impl Fn(&FlowKey) -> bool) {
+        let Gate::Open(instance) = &mut self.gate else { return };
+        for open in instance.flows.drain(choose) {
+            shared.timers.clear(open.deadline, Timer::Forget(self.settings.service, open.key));
+            shared.reset(reset::end(&open));
+        }
+    }
+
+    /// Asks for the service on behalf of whoever has waited longest.
+    fn wake_for_held(&mut self, now: Instant, shared: &mut Shared) {
+        let Some((_, held)) = self.hold.iter().next() else { return };
+        let (trigger, source) = (held.kind.trigger(), held.source);
+        self.request_wake(now, trigger, source, shared);
+    }
+
+    /// Asks for the service, if its port is closed and it was not asked for just now.
+    fn request_wake(
+        &mut self,
+        now: Instant,
+        trigger: Trigger,
+        source: IpAddr,
+        shared: &mut Shared,
+    ) {
+        let again = self.woken.is_none_or(|last| now - last >= WAKE_INTERVAL);
+        if self.generation().is_none() && self.settings.wake_on_packet && again {
+            self.woken = Some(now);
+            shared.counters.wakes += 1;
+            shared.tell(Event::Wake { service: self.settings.service, trigger, source, at: now });
+        }
+    }
+}

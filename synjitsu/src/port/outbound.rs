@@ -1,0 +1,151 @@
+//! What a guest sends.
+
+use std::net::IpAddr;
+
+use policies::Instant;
+
+use super::{Gate, MAX_LISTENING, Port};
+use crate::flow::{Entered, FlowKey, Tracked};
+use crate::frame::{Packet, Segment, Transport};
+use crate::hold::{Kind, Serial};
+use crate::shared::Shared;
+use crate::{HoldOutcome, MilestoneKind};
+
+/// What becomes of a guest's packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes to whoever has its destination address.
+    Forward,
+    /// It goes nowhere, and is counted.
+    Stop,
+}
+
+impl Port {
+    /// Looks at an IP packet of the guest whose port is open.
+    pub(crate) fn handle_outbound(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        shared: &mut Shared,
+    ) -> Verdict {
+        if !self.settings.owns(packet.source) {
+            shared.counters.dropped_spoofed_source += 1;
+            return Verdict::Stop;
+        }
+        if !is_elsewhere(packet.destination) || self.settings.owns(packet.destination) {
+            shared.counters.dropped_destination += 1;
+            return Verdict::Stop;
+        }
+        let verdict = match &packet.transport {
+            Transport::Tcp(segment) => {
+                let key = FlowKey {
+                    local: packet.source,
+                    local_port: segment.source_port,
+                    remote: packet.destination,
+                    remote_port: segment.destination_port,
+                };
+                match self.hold.find(&key) {
+                    Some(serial) => self.outbound_of_held(now, serial, key, segment, shared),
+                    None => {
+                        self.track_outbound(now, key, segment, false, shared);
+                        Verdict::Forward
+                    }
+                }
+            }
+            Transport::Icmp(icmp) => {
+                let refused = icmp.refused_flow().filter(|key| key.remote == packet.destination);
+                match refused.and_then(|key| self.hold.find(&key)) {
+                    Some(serial) => {
+                        self.hide_refusal(now, serial, shared);
+                        Verdict::Stop
+                    }
+                    None => Verdict::Forward,
+                }
+            }
+            Transport::Udp | Transport::EchoRequest | Transport::Fragment | Transport::Other => {
+                Verdict::Forward
+            }
+        };
+        if verdict == Verdict::Forward
+            && let Gate::Open(instance) = &mut self.gate
+        {
+            instance.last_packet = Some(now);
+        }
+        verdict
+    }
+
+    /// A segment of a flow whose SYN the guest was given, maybe more than once.
+    fn outbound_of_held(
+        &mut self,
+        now: Instant,
+        serial: Serial,
+        key: FlowKey,
+        segment: &Segment,
+        shared: &mut Shared,
+    ) -> Verdict {
+        let Some((syn, _)) = self.hold.syn_mut(serial) else { return Verdict::Stop };
+        if segment.rst {
+            self.hide_refusal(now, serial, shared);
+            return Verdict::Stop;
+        }
+        if !syn.is_accepted_by(segment) {
+            // An answer to an attempt that the client has replaced.
+            shared.counters.dropped_held_segment += 1;
+            return Verdict::Stop;
+        }
+        let first = match self.end(now, serial, HoldOutcome::HandedOver, shared) {
+            Some(held) => matches!(held.kind, Kind::Syn(syn) if syn.first),
+            None => false,
+        };
+        if first {
+            self.milestone(now, MilestoneKind::HandedOver, shared);
+        }
+        self.track_outbound(now, key, segment, first, shared);
+        Verdict::Forward
+    }
+
+    fn track_outbound(
+        &mut self,
+        now: Instant,
+        key: FlowKey,
+        segment: &Segment,
+        first_held: bool,
+        shared: &mut Shared,
+    ) {
+        let Gate::Open(instance) = &mut self.gate else { return };
+        let service = self.settings.service;
+        if segment.syn && segment.ack.is_some() && instance.listening.len() < MAX_LISTENING {
+            instance.listening.insert(segment.source_port);
+        }
+        match instance.flows.sent_by_guest(now, key, segment, first_held) {
+            Entered::Tracked(tracked) => shared.note_flow(service, key, tracked),
+            Entered::InPlaceOf(tracked, oldest, deadline) => {
+                shared.counters.flows_untracked += 1;
+                shared.note_flow(service, oldest, Tracked::Ended(deadline));
+                shared.note_flow(service, key, tracked);
+            }
+            Entered::Full => shared.counters.flows_untracked += 1,
+        }
+        if segment.payload > 0 && instance.flows.take_first_byte(&key) {
+            self.milestone(now, MilestoneKind::FirstByte, shared);
+        }
+    }
+}
+
+/// Whether an address can be that of one other host, on this link or beyond.
+fn is_elsewhere(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            !address.is_multicast()
+                && !address.is_broadcast()
+                && !address.is_unspecified()
+                && !address.is_loopback()
+        }
+        IpAddr::V6(address) => {
+            !address.is_multicast()
+                && !address.is_unspecified()
+                && !address.is_loopback()
+                && !address.is_unicast_link_local()
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The switch itself: which port a frame belongs to, and where what follows goes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use etherparse::{EtherType, Ethernet2Slice};
+use policies::{Generation, Instant, ServiceId};
+
+use crate::frame::{Packet, Transport};
+use crate::neighbour::{self, Unanswered};
+use crate::port::{Port, Verdict};
+use crate::shared::Shared;
+use crate::timer::Timer;
+use crate::{Command, Counters, Event, FrameSink, PortId, ServicePort, SwitchConfig};
+
+/// Between the uplink and the guests of all services.
+///
+/// See the [crate's page](crate) for what it does. It does no I/O: a driver hands in what arrived together with
+/// the time, takes what is to be sent by its [`FrameSink`], fetches the events, and comes back at
+/// [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Switch {
+    ports: HashMap<ServiceId, Port>,
+    by_address: HashMap<IpAddr, ServiceId>,
+    shared: Shared,
+}
+
+impl Switch {
+    /// A switch without services.
+    #[must_use]
+    pub fn new(config: SwitchConfig) -> Self {
+        Self { ports: HashMap::new(), by_address: HashMap::new(), shared: Shared::new(config) }
+    }
+
+    /// Takes an IP packet (from the uplink) or an Ethernet frame (from a guest) and sends what follows from it.
+    ///
+    /// Nothing in `frame` is trusted; what cannot be used is counted.
+    pub fn handle_frame(
+        &mut self,
+        now: Instant,
+        from: PortId,
+        frame: &[u8],
+        out: &mut impl FrameSink,
+    ) {
+        match from {
+            PortId::Uplink => self.handle_uplink(now, frame, out),
+            PortId::Guest { service, generation } => {
+                self.handle_guest(now, service, generation, frame, out);
+            }
+        }
+        self.send_replies(now, out);
+    }
+
+    /// Carries out a command.
+    pub fn handle_command(&mut self, now: Instant, command: Command, out: &mut impl FrameSink) {
+        match command {
+            Command::Attach(settings) => self.attach(now, settings, out),
+            Command::Detach(service) => self.detach(now, service, out),
+            Command::Open { service, generation } => {
+                let port = self.ports.get_mut(&service);
+                if !port.is_some_and(|port| port.open(now, generation, &mut self.shared, out)) {
+                    self.shared.counters.stale_commands += 1;
+                }
+            }
+            Command::Close { service, generation, only_if_idle_since } => {
+                self.close(now, service, generation, only_if_idle_since);
+            }
+            Command::Report(service) => {
+                let activity = self.ports.get(&service).map_or(
+                    Event::Activity {
+                        service,
+                        generation: None,
+                        last_packet: None,
+                        open_connections: 0,
+                        held: 0,
+                    },
+                    Port::activity,
+                );
+                self.shared.tell(activity);
+            }
+        }
+        self.send_replies(now, out);
+    }
+
+    /// Does everything that is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl FrameSink) {
+        while let Some(timer) = self.shared.timers.pop_due(now) {
+            let (Timer::Expire(service, _) | Timer::Replay(service, _) | Timer::Forget(service, _)) =
+                timer;
+            let Some(port) = self.ports.get_mut(&service) else { continue };
+            match timer {
+                Timer::Expire(_, serial) => port.expire(now, serial, &mut self.shared, out),
+                Timer::Replay(_, serial) => port.replay(now, serial, &mut self.shared, out),
+                Timer::Forget(_, key) => port.forget(&key),
+            }
+        }
+        self.send_replies(now, out);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.shared.timers.next()
+    }
+
+    /// The next thing to tell the owner, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.shared.events.pop_front()
+    }
+
+    /// What happened so far, by reason.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    fn handle_uplink(&mut self, now: Instant, bytes: &[u8], out: &mut impl FrameSink) {
+        self.shared.counters.received_uplink += 1;
+        let Some(packet) = self.parse(bytes) else { return };
+        // A service's packets come from its guest. From outside they could make two services talk to each other
+        // for ever.
+        if !is_client(packet.source) || self.by_address.contains_key(&packet.source) {
+            self.shared.counters.dropped_martian_source += 1;
+            return;
+        }
+        match self
+            .by_address
+            .get(&packet.destination)
+            .and_then(|service| self.ports.get_mut(service))
+        {
+            Some(port) => port.handle_inbound(now, &packet, &mut self.shared, out),
+            None => self.shared.counters.dropped_unknown_destination += 1,
+        }
+    }
+
+    fn handle_guest(
+        &mut self,
+        now: Instant,
+        service: ServiceId,
+        generation: Generation,
+        frame: &[u8],
+        out: &mut impl FrameSink,
+    ) {
+        self.shared.counters.received_guests += 1;
+        let Some(port) =
+            self.ports.get(&service).filter(|port| port.generation() == Some(generation))
+        else {
+            self.shared.counters.dropped_stale_port += 1;
+            return;
+        };
+        let settings = *port.settings();
+        let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else {
+            self.shared.counters.dropped_malformed += 1;
+            return;
+        };
+        let payload = ethernet.payload().payload;
+        let sender = Sender { settings, generation };
+        match ethernet.ether_type() {
+            EtherType::ARP => self.handle_arp(&sender, payload, out),
+            EtherType::IPV4 | EtherType::IPV6
+                if ethernet.ether_type() != neighbour::ether_type(payload) =>
+            {
+                self.shared.counters.dropped_malformed += 1;
+            }
+            EtherType::IPV4 | EtherType::IPV6 => {
+                self.handle_guest_packet(now, &sender, payload, out);
+            }
+            _ => self.shared.counters.dropped_ether_type += 1,
+        }
+    }
+
+    fn handle_arp(&mut self, sender: &Sender, payload: &[u8], out: &mut impl FrameSink) {
+        let gateway_mac = self.shared.config.gateway_mac;
+        match neighbour::answer_arp(&sender.settings, gateway_mac, payload) {
+            Ok(reply) => {
+                self.shared.counters.neighbours_answered += 1;
+                let mac = sender.settings.mac;
+                let head = neighbour::ethernet_header(mac, gateway_mac, EtherType::ARP);
+                out.send(sender.port(), &head, &reply);
+            }
+            Err(reason) => self.count_unanswered(reason),
+        }
+    }
+
+    fn handle_guest_packet(
+        &mut self,
+        now: Instant,
+        sender: &Sender,
+        bytes: &[u8],
+        out: &mut impl FrameSink,
+    ) {
+        let Some(packet) = self.parse(bytes) else { return };
+        if let Transport::Icmp(icmp) = &packet.transport
+            && icmp.is_link_business()
+        {
+            let gateway_mac = self.shared.config.gateway_mac;
+            match neighbour::answer_solicitation(&sender.settings, gateway_mac, &packet, icmp) {
+                Ok(reply) => {
+                    self.shared.counters.neighbours_answered += 1;
+                    self.shared.send_to_guest(&sender.settings, sender.generation, &reply, out);
+                }
+                Err(reason) => self.count_unanswered(reason),
+            }
+            return;
+        }
+        let Some(port) = self.ports.get_mut(&sender.settings.service) else { return };
+        if port.handle_outbound(now, &packet, &mut self.shared) == Verdict::Stop {
+            return;
+        }
+        let to = self.by_address.get(&packet.destination);
+        match to.and_then(|service| self.ports.get_mut(service)) {
+            Some(port) => {
+                self.shared.counters.between_guests += 1;
+                port.handle_inbound(now, &packet, &mut self.shared, out);
+            }
+            None => {
+                self.shared.counters.forwarded_to_uplink += 1;
+                out.send(PortId::Uplink, &[], packet.bytes);
+            }
+        }
+    }
+
+    /// The packet in `bytes`; what is none is counted.
+    fn parse<'a>(&mut self, bytes: &'a [u8]) -> Option<Packet<'a>> {
+        let Ok(packet) = Packet::parse(bytes) else {
+            self.shared.counters.dropped_malformed += 1;
+            return None;
+        };
+        if packet.bytes.len() > usize::from(self.shared.config.mtu) {
+            self.shared.counters.dropped_oversized += 1;
+            return None;
+        }
+        Some(packet)
+    }
+
+    fn count_unanswered(&mut self, reason: Unanswered) {
+        let counters = &mut self.shared.counters;
+        match reason {
+            Unanswered::Malformed => counters.dropped_malformed += 1,
+            Unanswered::Spoofed => counters.dropped_spoofed_source += 1,
+            Unanswered::NotAsked => counters.dropped_neighbour += 1,
+        }
+    }
+
+    /// Sends what the switch made itself to whoever has its destination: the uplink or a guest.
+    fn send_replies(&mut self, now: Instant, out: &mut impl FrameSink) {
+        // What is sent here is a RST or an ICMP error, and neither is ever answered: so this ends.
+        while let Some(reply) = self.shared.replies.pop_front() {
+            let Ok(packet) = Packet::parse(&reply) else { continue };
+            let to = self.by_address.get(&packet.destination);
+            match to.and_then(|service| self.ports.get_mut(service)) {
+                Some(port) => port.handle_inbound(now, &packet, &mut self.shared, out),
+                None => out.send(PortId::Uplink, &[], &reply),
+            }
+        }
+    }
+
+    fn attach(&mut self, now: Instant, settings: ServicePort, out: &mut impl FrameSink) {
+        for address in settings.addresses() {
+            let owner = self.by_address.get(&address).copied();
+            if let Some(other) = owner.filter(|owner| *owner != settings.service) {
+                self.take_away(now, other, address, out);
+            }
+        }
+        if let Some(port) = self.ports.get(&settings.service) {
+            for address in port.settings().addresses() {
+                self.by_address.remove(&address);
+            }
+        }
+        for address in settings.addresses() {
+            self.by_address.insert(address, settings.service);
+        }
+        match self.ports.get_mut(&settings.service) {
+            Some(port) => port.update(now, settings, &mut self.shared, out),
+            None => {
+                self.ports.insert(settings.service, Port::new(settings));
+            }
+        }
+    }
+
+    /// An address moves to another service before its owner was told to give it up.
+    fn take_away(
+        &mut self,
+        now: Instant,
+        owner: ServiceId,
+        address: IpAddr,
+        out: &mut impl FrameSink,
+    ) {
+        let Some(port) = self.ports.get_mut(&owner) else { return };
+        let mut settings = *port.settings();
+        settings.ipv4 = settings.ipv4.filter(|ipv4| address != IpAddr::V4(*ipv4));
+        settings.ipv6 = settings.ipv6.filter(|ipv6| address != IpAddr::V6(*ipv6));
+        port.update(now, settings, &mut self.shared, out);
+    }
+
+    fn detach(&mut self, now: Instant, service: ServiceId, out: &mut impl FrameSink) {
+        let Some(mut port) = self.ports.remove(&service) else {
+            self.shared.counters.stale_commands += 1;
+            return;
+        };
+        for address in port.settings().addresses() {
+            self.by_address.remove(&address);
+        }
+        port.detach(now, &mut self.shared, out);
+    }
+
+    fn close(
+        &mut self,
+        now: Instant,
+        service: ServiceId,
+        generation: Generation,
+        only_if_idle_since: Option<Instant>,
+    ) {
+        let port = self.ports.get_mut(&service);
+        match port.filter(|port| port.generation() == Some(generation)) {
+            Some(port) if only_if_idle_since.is_some_and(|stamp| port.is_used_since(stamp)) => {
+                self.shared.tell(Event::CloseRefused { service, generation });
+            }
+            Some(port) => {
+                port.close(now, generation, &mut self.shared);
+            }
+            None => {
+                self.shared.counters.stale_commands += 1;
+                // Whoever asks this question waits for its answer, and the port is closed.
+                if only_if_idle_since.is_some() {
+                    self.shared.tell(Event::Closed { service, generation });
+                }
+            }
+        }
+    }
+}
+
+/// The guest that a frame came from.
+struct Sender {
+    settings: ServicePort,
+    generation: Generation,
+}
+
+impl Sender {
+    const fn port(&self) -> PortId {
+        PortId::Guest { service: self.settings.service, generation: self.generation }
+    }
+}
+
+/// Whether a packet can have come from a client with this address.
+fn is_client(address: IpAddr) -> bool {
+    !address.is_unspecified()
+        && !address.is_multicast()
+        && !address.is_loopback()
+        && address != IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+}

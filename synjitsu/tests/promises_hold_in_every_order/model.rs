@@ -1,0 +1,484 @@
+//! Clients and a guest that behave like real ones, and what must be true of the switch between them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use policies::{Generation, Instant, ServiceId};
+use synjitsu::{Command, Event, HoldOutcome, Overflow, PortId};
+
+use crate::guest::Guest;
+use crate::support::segment::{self, Segment, Side, ack, rst, syn, syn_ack};
+use crate::support::{HOLD_TIME, SERVICE, World, port};
+
+/// What can happen.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// A client begins anew, from a port that may be in use.
+    Connect {
+        client: u16,
+        service_port: u16,
+    },
+    /// A client sends its last SYN again.
+    Repeat {
+        client: u16,
+    },
+    /// A client gives up.
+    Abort {
+        client: u16,
+    },
+    /// A client that is connected sends data; one that is not sends them all the same.
+    Talk {
+        client: u16,
+    },
+    Datagram {
+        echo: bool,
+    },
+    /// The guest reads what it was sent, in order; some of it may be lost on the way, and answers may double.
+    GuestWorks {
+        packets: usize,
+        lost: bool,
+        twice: bool,
+    },
+    GuestListens,
+    GuestTalks,
+    Open,
+    Close,
+    CloseIfIdle {
+        fresh: bool,
+    },
+    /// Messages about a generation that is over.
+    Stale,
+    Pass(Duration),
+    /// Answers to clients are lost from now on, or no longer.
+    Lossy(bool),
+    Garbage {
+        guest: bool,
+        bytes: Vec<u8>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Client {
+    Idle,
+    Waiting { isn: u32 },
+    Connected { isn: u32, iss: u32 },
+}
+
+/// A SYN that the switch said it holds.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    isn: u32,
+    since: Instant,
+    /// Whether the guest of the open port got it.
+    seen_by_guest: bool,
+}
+
+pub(crate) struct Model {
+    world: World,
+    flows: u32,
+    wake_on_packet: bool,
+    clients: BTreeMap<u16, (Client, u16)>,
+    /// Acknowledgments of SYN-ACKs that clients are about to send.
+    acknowledgments: VecDeque<Segment>,
+    /// When a client last heard of its connection or used it.
+    contact: BTreeMap<u16, Instant>,
+    guest: Guest,
+    lossy: bool,
+    next_isn: u32,
+    open: Option<Generation>,
+    newest: u64,
+    waiting: BTreeMap<(u16, u16), Waiting>,
+    datagrams: Vec<Instant>,
+    ended: u64,
+    last_packet: Option<Instant>,
+    woken: Option<Instant>,
+}
+
+impl Model {
+    pub(crate) fn new(flows: u32, overflow: Overflow, wake_on_packet: bool) -> Self {
+        let mut settings = port();
+        settings.hold.flows = flows;
+        settings.hold.overflow = overflow;
+        settings.wake_on_packet = wake_on_packet;
+        Self {
+            world: World::with(settings),
+            flows,
+            wake_on_packet,
+            clients: BTreeMap::new(),
+            acknowledgments: VecDeque::new(),
+            contact: BTreeMap::new(),
+            guest: Guest::default(),
+            lossy: false,
+            next_isn: u32::MAX - 50,
+            open: None,
+            newest: 0,
+            waiting: BTreeMap::new(),
+            datagrams: Vec::new(),
+            ended: 0,
+            last_packet: None,
+            woken: None,
+        }
+    }
+
+    pub(crate) fn step(&mut self, step: Step) {
+        match step {
+            Step::Connect { client, service_port } => {
+                self.next_isn = self.next_isn.wrapping_add(7);
+                let isn = self.next_isn;
+                self.clients.insert(client, (Client::Waiting { isn }, service_port));
+                self.send_syn(client, service_port, isn);
+            }
+            Step::Repeat { client } => match self.client(client) {
+                (Client::Waiting { isn } | Client::Connected { isn, .. }, service_port) => {
+                    self.send_syn(client, service_port, isn);
+                }
+                (Client::Idle, _) => {}
+            },
+            Step::Abort { client } => {
+                let (state, service_port) = self.client(client);
+                if let Client::Waiting { isn } | Client::Connected { isn, .. } = state {
+                    self.clients.insert(client, (Client::Idle, service_port));
+                    let key = (client, service_port);
+                    if self.waiting.get(&key).is_some_and(|waiting| waiting.isn == isn) {
+                        self.waiting.remove(&key);
+                    }
+                    self.client_sends(
+                        rst(isn.wrapping_add(1)).on_port(client).to_port(service_port),
+                    );
+                }
+            }
+            Step::Talk { client } => {
+                let (state, service_port) = self.client(client);
+                let segment = match state {
+                    Client::Connected { isn, iss } => {
+                        ack(isn.wrapping_add(1), iss.wrapping_add(1)).with(5)
+                    }
+                    Client::Idle | Client::Waiting { .. } => ack(123, 456),
+                };
+                self.client_sends(segment.on_port(client).to_port(service_port));
+            }
+            Step::Datagram { echo } => self.send_datagram(echo),
+            Step::GuestWorks { packets, lost, twice } => self.guest_works(packets, lost, twice),
+            Step::GuestListens => self.guest.listens = true,
+            Step::GuestTalks => self.guest_talks(),
+            Step::Open => {
+                self.newest += 1;
+                self.command_open(self.newest);
+            }
+            Step::Close => self.close(None),
+            Step::CloseIfIdle { fresh } => {
+                let (last, ..) = self.world.activity();
+                let stamp = if fresh { last.unwrap_or(Instant::ZERO) } else { Instant::ZERO };
+                self.close(Some(stamp));
+            }
+            Step::Stale => self.stale(),
+            Step::Pass(time) => self.world.pass(time),
+            Step::Lossy(lossy) => self.lossy = lossy,
+            Step::Garbage { guest, bytes } => self.garbage(guest, &bytes),
+        }
+        self.observe();
+        while let Some(segment) = self.acknowledgments.pop_front() {
+            self.client_sends(segment);
+            self.observe();
+        }
+        self.check();
+    }
+
+    /// Nobody does anything any more.
+    pub(crate) fn settle(&mut self) {
+        self.step(Step::Lossy(false));
+        self.step(Step::Pass(HOLD_TIME));
+        assert_eq!(self.world.activity().2, 0, "something is held for ever");
+        self.step(Step::Close);
+        assert_eq!(self.world.switch.poll_timeout(), None, "a timer is left over");
+        for (client, (state, _)) in &self.clients {
+            // Longer silence than that, and the switch may have forgotten the connection.
+            if self.world.now - self.contact[client] > Duration::from_secs(3600) {
+                continue;
+            }
+            assert!(!matches!(state, Client::Connected { .. }), "{client} was not told of the end");
+        }
+    }
+
+    fn client(&self, client: u16) -> (Client, u16) {
+        self.clients.get(&client).copied().unwrap_or((Client::Idle, 80))
+    }
+
+    fn send_syn(&mut self, client: u16, service_port: u16, isn: u32) {
+        let key = (client, service_port);
+        let before = self.world.counter("held_syns");
+        if self.waiting.get(&key).is_some_and(|waiting| waiting.isn != isn) {
+            self.waiting.remove(&key);
+        }
+        self.client_sends(syn(isn).on_port(client).to_port(service_port));
+        if self.world.counter("held_syns") > before {
+            let waiting = Waiting { isn, since: self.world.now, seen_by_guest: false };
+            self.waiting.insert(key, waiting);
+        }
+    }
+
+    fn send_datagram(&mut self, echo: bool) {
+        let packet = if echo { segment::echo(true, b"x") } else { segment::udp(false, b"y") };
+        let before = self.world.counter("held_datagrams");
+        self.uplink(&packet);
+        if self.world.counter("held_datagrams") > before {
+            assert!(self.wake_on_packet && self.open.is_none());
+            self.datagrams.push(self.world.now);
+        }
+    }
+
+    fn client_sends(&mut self, segment: Segment) {
+        self.contact.insert(segment.client_port, self.world.now);
+        self.uplink(&segment.packet(Side::Client));
+    }
+
+    /// One packet of a client, of which exactly one thing must become.
+    fn uplink(&mut self, packet: &[u8]) {
+        let count = |world: &World, of_drops: bool| -> u64 {
+            let fates = [
+                "forwarded_to_guests",
+                "held_syns",
+                "held_datagrams",
+                "held_retransmissions",
+                "held_withdrawals",
+            ];
+            let counters = world.switch.counters().iter();
+            let chosen = counters.filter(|(name, _)| {
+                if of_drops { name.starts_with("dropped_") } else { fates.contains(name) }
+            });
+            chosen.map(|(_, count)| count).sum()
+        };
+        let used = count(&self.world, false);
+        let before = used + count(&self.world, true);
+        let resets = self.world.counter("resets_sent");
+        self.world.uplink(packet);
+        let after = count(&self.world, false) + count(&self.world, true);
+        let answered = after == before && self.world.counter("resets_sent") == resets + 1;
+        assert!(after == before + 1 || answered, "a packet with no fate or two");
+        if self.open.is_some() && count(&self.world, false) > used {
+            self.last_packet = Some(self.world.now);
+        }
+    }
+
+    fn report(&mut self) -> Event {
+        self.world.command(Command::Report(SERVICE));
+        self.world.events.pop().expect("a report is answered")
+    }
+
+    fn guest_sends(&mut self, segment: Segment) {
+        let before = self.world.counter("forwarded_to_uplink");
+        self.world.guest(self.newest, segment);
+        if self.world.counter("forwarded_to_uplink") > before {
+            self.last_packet = Some(self.world.now);
+        }
+    }
+
+    fn guest_works(&mut self, packets: usize, lost: bool, twice: bool) {
+        if self.open.is_none() {
+            return;
+        }
+        for _ in 0..packets {
+            let Some(packet) = self.guest.inbox.pop_front() else { return };
+            if lost || !is_tcp(&packet) {
+                continue;
+            }
+            let Some(answer) = self.guest.answer(&Segment::parse(&packet)) else { continue };
+            for _ in 0..=usize::from(twice) {
+                self.guest_sends(answer);
+                self.observe();
+            }
+        }
+    }
+
+    fn guest_talks(&mut self) {
+        if self.open.is_none() {
+            return;
+        }
+        for ((client, service_port), (isn, iss)) in self.guest.connections.clone() {
+            let segment = ack(iss.wrapping_add(1), isn.wrapping_add(1)).with(3);
+            self.guest_sends(segment.on_port(client).to_port(service_port));
+        }
+    }
+
+    fn command_open(&mut self, generation: u64) {
+        self.woken = None;
+        let held = self.waiting.values().map(|waiting| waiting.since);
+        self.last_packet = held.chain(self.datagrams.iter().copied()).max();
+        for waiting in self.waiting.values_mut() {
+            waiting.seen_by_guest = false;
+        }
+        self.datagrams.clear();
+        self.guest = Guest::default();
+        self.open = Some(Generation(generation));
+        // What the instance before it had not sent yet is never sent.
+        self.world.open(generation);
+    }
+
+    fn close(&mut self, only_if_idle_since: Option<Instant>) {
+        let Some(generation) = self.open else { return };
+        let used = |stamp| self.last_packet > Some(stamp) || !self.waiting.is_empty();
+        let refused = only_if_idle_since.is_some_and(used);
+        if !refused {
+            self.woken = None;
+            self.open = None;
+        }
+        self.world.close_if(generation.0, only_if_idle_since);
+        let answer = self.world.events.iter().find_map(|event| match event {
+            Event::Closed { generation, .. } => Some((*generation, false)),
+            Event::CloseRefused { generation, .. } => Some((*generation, true)),
+            _ => None,
+        });
+        assert_eq!(
+            answer,
+            Some((generation, refused)),
+            "compare-and-close of {only_if_idle_since:?}"
+        );
+    }
+
+    /// Late messages change nothing at all.
+    fn stale(&mut self) {
+        let before = (self.report(), self.world.switch.poll_timeout());
+        let sent = self.world.out.0.len();
+        for generation in 0..self.newest {
+            self.world.open(generation);
+            self.world.close(generation);
+            self.world.guest(generation, syn_ack(1, 2));
+        }
+        if self.open.is_none() && self.newest > 0 {
+            self.world.open(self.newest);
+            self.world.guest(self.newest, syn_ack(1, 2));
+        }
+        self.world.command(Command::Detach(ServiceId(99)));
+        assert_eq!(self.world.out.0.len(), sent);
+        assert_eq!(self.world.events, []);
+        assert_eq!((self.report(), self.world.switch.poll_timeout()), before);
+    }
+
+    fn garbage(&mut self, guest: bool, bytes: &[u8]) {
+        if guest {
+            self.world.guest_frame(self.newest, bytes);
+        } else {
+            self.world.uplink(bytes);
+        }
+        assert_eq!(self.world.out.0, [], "an answer to garbage");
+    }
+
+    /// Looks at what was sent and told, and lets it arrive.
+    fn observe(&mut self) {
+        for event in std::mem::take(&mut self.world.events) {
+            self.observe_event(event);
+        }
+        for (to, frame) in std::mem::take(&mut self.world.out.0) {
+            match to {
+                PortId::Uplink => self.observe_uplink(&frame),
+                PortId::Guest { generation, .. } => {
+                    // Before a close in the same step the port was open for the newest generation.
+                    assert_eq!(generation, Generation(self.newest), "a second responder");
+                    let packet = frame[14..].to_vec();
+                    if is_tcp(&packet) {
+                        let segment = Segment::parse(&packet);
+                        let key = (segment.client_port, segment.guest_port);
+                        if let Some(waiting) = self.waiting.get_mut(&key) {
+                            waiting.seen_by_guest |= segment.syn && segment.seq == waiting.isn;
+                        }
+                    }
+                    self.guest.inbox.push_back(packet);
+                }
+            }
+        }
+    }
+
+    fn observe_event(&mut self, event: Event) {
+        match event {
+            Event::HoldEnded { outcome: HoldOutcome::Overflow, .. } => {}
+            Event::HoldEnded { outcome, waited, .. } => {
+                self.ended += 1;
+                assert!(waited <= HOLD_TIME);
+                if matches!(outcome, HoldOutcome::Expired | HoldOutcome::Refused) {
+                    assert_eq!(waited, HOLD_TIME);
+                }
+            }
+            Event::Wake { at, .. } => {
+                assert!(self.open.is_none(), "an open port wakes nobody");
+                assert!(self.wake_on_packet);
+                let early = self.woken.is_some_and(|woken| at - woken < Duration::from_secs(1));
+                assert!(!early, "woken twice");
+                self.woken = Some(at);
+            }
+            Event::Closed { .. } | Event::CloseRefused { .. } | Event::Milestone { .. } => {}
+            Event::Activity { .. } => unreachable!("nobody asked"),
+        }
+    }
+
+    fn observe_uplink(&mut self, packet: &[u8]) {
+        if !is_tcp(packet) {
+            return;
+        }
+        let segment = Segment::parse(packet);
+        let (client, service_port) = (segment.client_port, segment.guest_port);
+        let now = self.world.now;
+        if let Some(waiting) = self.waiting.get(&(client, service_port)).copied() {
+            let mine = segment.ack == Some(waiting.isn.wrapping_add(1));
+            assert!(mine && (segment.syn || segment.rst), "{segment:?} to a client that waits");
+            if segment.rst {
+                assert!(now >= waiting.since + HOLD_TIME, "a waiting client saw a refusal");
+            }
+            self.waiting.remove(&(client, service_port));
+        }
+        let (state, expected_port) = self.client(client);
+        if expected_port != service_port {
+            return;
+        }
+        let state = match state {
+            Client::Waiting { isn } if segment.ack == Some(isn.wrapping_add(1)) => {
+                if segment.rst {
+                    Client::Idle
+                } else if self.lossy {
+                    state
+                } else {
+                    let acknowledgment = ack(isn.wrapping_add(1), segment.seq.wrapping_add(1));
+                    self.acknowledgments
+                        .push_back(acknowledgment.on_port(client).to_port(service_port));
+                    Client::Connected { isn, iss: segment.seq }
+                }
+            }
+            // A lost RST is as good: the client learns with its next segment.
+            Client::Connected { .. } if segment.rst => Client::Idle,
+            Client::Idle | Client::Waiting { .. } | Client::Connected { .. } => state,
+        };
+        self.clients.insert(client, (state, service_port));
+    }
+
+    /// What is true at all times.
+    fn check(&mut self) {
+        let now = self.world.now;
+        self.datagrams.retain(|since| now < *since + HOLD_TIME);
+        let Event::Activity { generation, last_packet, held, .. } = self.report() else {
+            unreachable!("a report is answered by an activity")
+        };
+        assert_eq!(generation, self.open);
+        if self.open.is_some() {
+            assert_eq!(last_packet, self.last_packet);
+        }
+        assert!(held <= self.flows, "more is held than allowed");
+        let came = self.world.counter("held_syns") + self.world.counter("held_datagrams");
+        assert_eq!(u64::from(held) + self.ended, came, "not exactly one outcome for each");
+        let waiting = self.waiting.len() + self.datagrams.len();
+        assert_eq!(usize::try_from(held), Ok(waiting), "lost or invented: {:?}", self.waiting);
+        for (key, waiting) in &self.waiting {
+            assert!(now < waiting.since + HOLD_TIME, "{key:?} waits for ever");
+            assert!(self.open.is_none() || waiting.seen_by_guest, "{key:?} was not replayed");
+        }
+        if held > 0 {
+            assert!(self.world.switch.poll_timeout().is_some(), "held without a deadline");
+            if self.open.is_none() && self.wake_on_packet {
+                assert!(self.woken.is_some(), "a wake was forgotten");
+            }
+        }
+        assert!(self.world.switch.poll_timeout().is_none_or(|at| at > now));
+    }
+}
+
+fn is_tcp(packet: &[u8]) -> bool {
+    packet[0] >> 4 == 4 && packet[9] == 6
+}
