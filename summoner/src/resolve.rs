@@ -17,7 +17,7 @@ pub enum ResolveError {
     #[error("cannot write a query for {name}")]
     Query {
         /// The name asked for.
-        name: Name,
+        name: String,
         /// What is wrong with it.
         source: hickory_proto::ProtoError,
     },
@@ -50,7 +50,7 @@ pub fn ask(
     edns.set_max_payload(PAYLOAD);
     query.set_edns(edns);
     let octets =
-        query.to_vec().map_err(|source| ResolveError::Query { name: name.clone(), source })?;
+        query.to_vec().map_err(|source| ResolveError::Query { name: name.to_string(), source })?;
     exchange(server, &octets, query.metadata.id, patience)
         .map_err(|source| ResolveError::Exchange { server, source })
 }

@@ -115,9 +115,7 @@ impl State {
                         || (old.ipv6.is_some() && old.ipv6 == new.ipv6)
                 })
         });
-        self.remembered
-            .addresses
-            .extend(addresses.iter().map(|(key, new)| (key.clone(), new.clone())));
+        self.remembered.addresses.extend(addresses.iter().map(|(key, new)| (key.clone(), *new)));
         if self.remembered.addresses == before { Ok(()) } else { self.save() }
     }
 
@@ -194,7 +192,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut state = State::open(folder.path()).unwrap();
         state.remember(&assigned(9)).unwrap();
-        let taken = BTreeMap::from([("new".to_owned(), assigned(9)["service9"].clone())]);
+        let taken = BTreeMap::from([("new".to_owned(), assigned(9)["service9"])]);
         state.remember(&taken).unwrap();
         assert_eq!(state.addresses(), &taken);
     }

@@ -16,8 +16,8 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn what_runs() {
-    let services = hello("web", "names = [\"web\", \"www\"]\nidle = \"60s\"")
-        + &trial("bad", "crash-null", "");
+    let services =
+        hello("web", "names = [\"web\", \"www\"]\nidle = \"60s\"") + &trial("bad", "read-null", "");
     let Some(world) = World::start(&services) else { return };
     let ps = |world: &World| text(&world.command(&["ps"]));
     let line = |text: &str, key: &str| {
@@ -35,8 +35,9 @@ fn what_runs() {
         running.contains("running") && running.contains("admin") && running.contains("8MiB"),
         "{running}"
     );
-    let logs = text(&world.command(&["logs", "web"]));
-    assert!(logs.contains("listening"), "{logs}");
+    world.wait_until("the log shows the guest", || {
+        text(&world.command(&["logs", "web"])).contains("listening")
+    });
 
     let process = world.service("web").process.unwrap();
     let stopped = world.command(&["stop", "web"]);

@@ -10,6 +10,8 @@ use crate::protocol::MAX_CONSOLE;
 const BURST: u64 = 64 * 1024;
 /// What it may write in the long run, in octets per second.
 const RATE: u64 = 64 * 1024;
+/// What the smallest write counts as: each is a message to the daemon, however short.
+const LEAST: u64 = 32;
 
 /// Decides what of a guest's output is passed on.
 #[derive(Debug)]
@@ -36,8 +38,13 @@ impl Console {
         }
         // A write is passed on whole or not at all, so that no line is torn; only one that could never be is cut.
         let admitted =
-            if length <= self.budget || length > BURST { length.min(self.budget) } else { 0 };
-        self.budget -= admitted;
+            if self.pay(length.max(LEAST)) {
+                length
+            } else if length > BURST {
+                std::mem::take(&mut self.budget)
+            } else {
+                0
+            };
         self.dropped = self.dropped.saturating_add(length - admitted);
         admitted
     }
@@ -47,9 +54,31 @@ impl Console {
         self.dropped = self.dropped.saturating_add(length);
     }
 
+    /// Takes `cost` from the budget, if there is as much.
+    const fn pay(&mut self, cost: u64) -> bool {
+        match self.budget.checked_sub(cost) {
+            Some(left) => {
+                self.budget = left;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// A line about what was dropped since the last, if anything was and there is room to say so.
     pub(crate) fn confession(&mut self) -> Option<String> {
-        if self.dropped == 0 || self.budget < MAX_CONSOLE as u64 {
+        // With room for more than the line itself: else a flood would be nothing but such lines.
+        if self.budget < MAX_CONSOLE as u64 {
+            return None;
+        }
+        let line = self.last_words()?;
+        self.budget = self.budget.saturating_sub(line.len() as u64);
+        Some(line)
+    }
+
+    /// The same at the guest's end, room or not.
+    pub(crate) fn last_words(&mut self) -> Option<String> {
+        if self.dropped == 0 {
             return None;
         }
         let dropped = std::mem::take(&mut self.dropped);
@@ -75,7 +104,17 @@ mod tests {
         assert_eq!(console.admit(later, 100), 100);
         assert!(console.confession().is_some_and(|text| text.contains("dropped")));
         assert_eq!(console.confession(), None);
+        assert_eq!(console.last_words(), None);
         let much_later = later + Duration::from_secs(1 << 40);
         assert_eq!(console.admit(much_later, u64::MAX), BURST);
+        assert_eq!(console.confession(), None, "no room");
+        assert!(console.last_words().is_some_and(|text| text.contains("dropped")), "at the end");
+    }
+
+    #[test]
+    fn many_small_writes_are_a_flood_too() {
+        let mut console = Console::new(Instant::ZERO);
+        let passed = (0..BURST).filter(|_| console.admit(Instant::ZERO, 1) == 1).count();
+        assert_eq!(passed as u64, BURST / LEAST);
     }
 }

@@ -41,6 +41,9 @@ struct Boot {
 
 /// Becomes a monitor: makes a shell, waits on `control` for a boot request, runs the guest to its end.
 ///
+/// It takes the whole process over, which should have only just begun: it closes every descriptor but `control` and the
+/// standard streams, gives up all privileges, and ends at once when the daemon's end of `control` is closed.
+///
 /// How it ended goes to the daemon as [`Report::Ended`]; the exit status is for whoever starts a monitor by hand.
 #[must_use]
 pub fn run(control: OwnedFd) -> ExitCode {
@@ -58,6 +61,7 @@ pub fn run(control: OwnedFd) -> ExitCode {
 }
 
 fn prepare(control: &Arc<OwnedFd>) -> Result<Ending, ControlError> {
+    sandbox::close_descriptors(control.as_fd())?;
     let shell = Shell::new()?;
     let filter = sandbox::filter()?;
     let shutdown = ShutdownRequest::new()?;

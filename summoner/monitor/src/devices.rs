@@ -66,6 +66,8 @@ struct Net {
     port: OwnedFd,
     /// The longest frame, in octets.
     longest: usize,
+    /// The switch has closed its end: nothing comes any more, and poll would find the port readable for ever.
+    is_hung_up: bool,
 }
 
 /// What a poll found.
@@ -101,7 +103,7 @@ impl Devices {
     pub fn with_net(mut self, handle: u64, port: OwnedFd, mtu: u16) -> Self {
         let longest = usize::from(mtu) + ETHERNET_HEADER;
         self.buffer = vec![0; longest];
-        self.net = Some(Net { handle, port, longest });
+        self.net = Some(Net { handle, port, longest, is_hung_up: false });
         self
     }
 
@@ -140,6 +142,13 @@ impl Devices {
         }
     }
 
+    /// The guest is over: says what is left to say about its console.
+    pub(crate) fn end(&mut self) {
+        if let Some(text) = self.console.last_words() {
+            self.say(text.into_bytes());
+        }
+    }
+
     /// The guest waits for input, or asks for it: the first time, it is ready.
     pub fn note_wait(&mut self) {
         if !self.waited {
@@ -168,28 +177,30 @@ impl Devices {
         }
     }
 
-    fn poll_once(&self, left: Duration) -> Option<Found> {
+    fn poll_once(&mut self, left: Duration) -> Option<Found> {
         let timeout = Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
         };
         let wish = self.shutdown.wake.as_fd();
-        let port = self.net.as_ref().map(|net| net.port.as_fd());
+        let port = self.net.as_ref().filter(|net| !net.is_hung_up).map(|net| net.port.as_fd());
         let mut descriptors: [PollFd<'_>; 2] = [
             PollFd::from_borrowed_fd(wish, PollFlags::IN),
-            // Without a network device, the same once more.
             PollFd::from_borrowed_fd(port.unwrap_or(wish), PollFlags::IN),
         ];
-        match poll(&mut descriptors, Some(&timeout)) {
+        // Without a port, the wish only.
+        let watched = if port.is_some() { &mut descriptors[..] } else { &mut descriptors[..1] };
+        match poll(watched, Some(&timeout)) {
             Ok(0) | Err(Errno::INTR | Errno::AGAIN) => return None,
             // The descriptors are ours and open, and the list is not too long: without memory in the kernel there is
             // nothing better to do than to wait again.
             Ok(_) | Err(_) => {}
         }
         let [wish, port] = descriptors.map(|descriptor| descriptor.revents());
-        // A port that was hung up is readable for ever, but has no input: the daemon ends the guest soon.
-        let readable = port.contains(PollFlags::IN) && !port.contains(PollFlags::HUP);
-        let net = self.net.as_ref().filter(|_| readable).map(|net| net.handle);
+        let net = self.net.as_mut().and_then(|net| {
+            net.is_hung_up |= port.contains(PollFlags::HUP);
+            (port.contains(PollFlags::IN) && !net.is_hung_up).then_some(net.handle)
+        });
         let shutdown = wish.contains(PollFlags::IN) && self.shutdown.take();
         (net.is_some() || shutdown).then_some(Found { net, shutdown })
     }

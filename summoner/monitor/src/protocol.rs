@@ -159,11 +159,15 @@ pub(crate) fn send_report(
 /// # Errors
 /// When the socket fails or has nothing (if non-blocking), or the message is none.
 pub fn recv_report(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Report>> {
-    match recv(socket, &mut *buffer, RecvFlags::empty()) {
-        // A killed process that had unread messages closes with a reset.
-        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(None),
-        Ok((length, _)) => decode(&buffer[..length]).map(Some),
-        Err(error) => Err(error.into()),
+    loop {
+        match recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((0, _)) => return Ok(None),
+            Ok((length, _)) => return decode(&buffer[..length]).map(Some),
+            // Told once, before what is left to read, when the monitor ended with a request unread: its last reports,
+            // the ending above all, are still there.
+            Err(Errno::CONNRESET | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -239,6 +243,18 @@ mod tests {
         let mut buffer = vec![0; MAX_MESSAGE];
         assert_eq!(recv_report(theirs.as_fd(), &mut buffer).unwrap(), Some(report));
         drop(ours);
+        assert_eq!(recv_report(theirs.as_fd(), &mut buffer).unwrap(), None);
+    }
+
+    #[test]
+    fn the_last_report_arrives_although_a_request_was_not_read() {
+        let (ours, theirs) = pair();
+        let report = Report::Ended(Ending::Halted { status: 0, cookie: Vec::new() });
+        send_request(theirs.as_fd(), &Request::Shutdown, &[]).unwrap();
+        send_report(ours.as_fd(), &report, SendFlags::empty()).unwrap();
+        drop(ours);
+        let mut buffer = vec![0; MAX_MESSAGE];
+        assert_eq!(recv_report(theirs.as_fd(), &mut buffer).unwrap(), Some(report));
         assert_eq!(recv_report(theirs.as_fd(), &mut buffer).unwrap(), None);
     }
 

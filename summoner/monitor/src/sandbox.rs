@@ -1,7 +1,9 @@
 //! What a monitor gives up before it lets a guest run.
+#![expect(unsafe_code, reason = "descriptors are closed by their numbers")]
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -19,6 +21,26 @@ pub(crate) enum SandboxError {
     Filter(#[from] seccompiler::BackendError),
     #[error("cannot install the system call filter; does the kernel have seccomp?")]
     Install(#[from] seccompiler::Error),
+}
+
+/// Closes what the process was started with, but for the standard streams and `kept`. To be called first of all.
+///
+/// Whatever starts the daemon may leave descriptors open that are nobody's business in here.
+pub(crate) fn close_descriptors(kept: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    const FIRST: RawFd = libc::STDERR_FILENO + 1;
+    let kept = kept.as_raw_fd();
+    let below = (kept > FIRST).then_some((FIRST, kept - 1));
+    let above = (kept.max(FIRST - 1) + 1, RawFd::MAX);
+    for (first, last) in below.into_iter().chain([above]) {
+        // SAFETY: no memory is involved. Nobody in this process owns the descriptors: it has only just begun, and the
+        // one that was given to it is kept.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if result != 0 {
+            let source = io::Error::last_os_error();
+            return Err(SandboxError::GiveUp { what: "inherited descriptors", source });
+        }
+    }
+    Ok(())
 }
 
 /// Gives up every privilege for good: capabilities, and the way to get others. Before any other thread exists.
@@ -80,6 +102,9 @@ fn is(
 
 /// Installs the filter in every thread.
 pub(crate) fn install(filter: &BpfProgram) -> Result<(), SandboxError> {
+    // The first look at a clock finds out where the kernel has put its fast way to tell the time, by calls that are closed
+    // from here on.
+    let _ = crate::devices::monotonic();
     Ok(seccompiler::apply_filter_all_threads(filter)?)
 }
 
@@ -115,3 +140,6 @@ const ALLOWED: [i64; 23] = [
     libc::SYS_sigaltstack,
     libc::SYS_write,
 ];
+
+#[cfg(test)]
+mod tests;

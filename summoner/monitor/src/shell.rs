@@ -161,7 +161,9 @@ impl LoadedShell {
 impl RunningVm {
     /// Runs the guest to its end.
     pub fn run(&mut self) -> Ending {
-        vcpu::run(&mut self.vcpu, &self.memory, &self.tables, &mut self.devices)
+        let ending = vcpu::run(&mut self.vcpu, &self.memory, &self.tables, &mut self.devices);
+        self.devices.end();
+        ending
     }
 
     /// The socket to the daemon.

@@ -25,11 +25,20 @@ pub(crate) fn run(
                     Outcome::End(ending) => return ending,
                 }
             }
-            Exit::Fault => return Ending::Crashed(arch::crash_report(vcpu, memory, tables)),
+            Exit::Fault => {
+                return match arch::crash_report(vcpu, memory, tables) {
+                    Some(report) => Ending::Crashed(report),
+                    None => Ending::Violation(no_hypercall(arch::CRASH_PORT)),
+                };
+            }
             Exit::Interrupted => {}
             Exit::Forbidden(what) => return Ending::Violation(what),
-            Exit::Dead(what) => return Ending::Crashed(what),
-            Exit::Broken(what) => return Ending::Failed(what),
+            Exit::Dead(what) => {
+                return Ending::Crashed(format!("{what}, {}", arch::position(vcpu, tables)));
+            }
+            Exit::Broken(what) => {
+                return Ending::Failed(format!("{what}, {}", arch::position(vcpu, tables)));
+            }
         }
     }
 }
@@ -79,6 +88,10 @@ fn port_write(port: u16, data: &[u8]) -> Exit {
             "it made the hypercall {call} with {} octets instead of 4",
             data.len()
         )),
-        (None, _) => Exit::Forbidden(format!("it wrote to port {port:#x}, which is no hypercall")),
+        (None, _) => Exit::Forbidden(no_hypercall(port)),
     }
+}
+
+fn no_hypercall(port: u16) -> String {
+    format!("it wrote to port {port:#x}, which is no hypercall")
 }

@@ -43,6 +43,6 @@ pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<Confi
     });
     let layers = source::Layers::read(path, environment, overrides)?;
     let raw = layers.raw()?;
-    let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+    let folder = path.and_then(Path::parent).unwrap_or_else(|| Path::new(""));
     check::check(&raw, &layers, folder)
 }

@@ -180,6 +180,15 @@ impl World {
         }
     }
 
+    /// Waits until `condition` holds.
+    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < PATIENCE, "never: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub(crate) fn wait_for_state(&self, key: &str, state: &str) -> ServiceStatus {
         self.wait_for(key, state, |service| service.state == state)
     }

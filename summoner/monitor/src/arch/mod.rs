@@ -1,16 +1,16 @@
 //! What depends on the processor: page tables, how a guest is entered, and how its faults are reported.
 //!
-//! A port to another architecture is a folder beside `x86_64` with the same four functions.
+//! A port to another architecture is a folder beside `x86_64` with the same functions.
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{CRASH_PORT, Tables, crash_report, cycle_frequency, enter};
+pub(crate) use x86_64::{CRASH_PORT, Tables, crash_report, cycle_frequency, enter, position};
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!(
-    "the monitor runs on x86-64 only so far; a port needs src/arch/<architecture> with Tables, enter, crash_report and \
-     cycle_frequency, and the MMIO addresses of the hypercalls in src/vcpu.rs"
+    "the monitor runs on x86-64 only so far; a port needs src/arch/<architecture> with Tables, enter, crash_report, \
+     position and cycle_frequency, and the MMIO addresses of the hypercalls in src/vcpu.rs"
 );
 
 use crate::memory::Need;

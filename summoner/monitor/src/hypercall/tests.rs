@@ -156,6 +156,9 @@ fn a_full_port_and_a_closed_one_harm_nobody() {
     assert_eq!(stage.net_write(NET, 60), CallResult::Ok.code());
     assert_eq!(stage.net_read(1514).0, CallResult::Again.code());
     assert_eq!(stage.poll(1_000_000), (0, 0), "a closed port is not input");
+    assert_eq!(stage.poll(0), (0, 0), "nor is it later");
+    stage.shutdown.make();
+    assert_eq!(stage.poll(u64::MAX), (SHUTDOWN_REQUEST_BIT, 1), "it can still be asked to end");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use images::{Abi, Access, Digest, Machine, Manifest, Plan, Segment};
 use monitor::protocol::{
     BootRequest, Ending, MAX_MESSAGE, Report, Request, recv_report, send_request,
 };
@@ -24,10 +25,14 @@ pub(crate) fn become_a_monitor() {
     }
 }
 
+/// Set in the environment where it is a failure if guests cannot run.
+const NEED_KVM: &str = "MONITOR_TESTS_NEED_KVM";
+
 /// Whether guests can run here; says so where not.
 pub(crate) fn can_run() -> bool {
     match monitor::probe::check() {
         Ok(_) => true,
+        Err(error) if std::env::var_os(NEED_KVM).is_some() => panic!("{error}"),
         Err(error) => {
             let name = std::thread::current().name().unwrap_or("test").to_owned();
             let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {error}");
@@ -35,6 +40,9 @@ pub(crate) fn can_run() -> bool {
         }
     }
 }
+
+/// Where [`Monitor::boot_code`] puts its code.
+pub(crate) const CODE: u64 = 0x10_0000;
 
 /// A monitor process as its daemon sees it.
 pub(crate) struct Monitor {
@@ -108,7 +116,31 @@ impl Monitor {
 
     /// Boots an image in it.
     pub(crate) fn boot(&mut self, image: &[u8], command_line: &str) {
-        let plan = images::plan(image).unwrap();
+        self.boot_plan(images::plan(image).unwrap(), image, command_line);
+    }
+
+    /// Boots some machine code in it, as the smallest image there is.
+    pub(crate) fn boot_code(&mut self, code: &[u8]) {
+        let size = code.len() as u64;
+        let plan = Plan {
+            machine: Machine::X86_64,
+            abi: Abi { target: 1, version: 2 },
+            entry: CODE,
+            segments: vec![Segment {
+                gpa: CODE,
+                file_offset: 0,
+                file_size: size,
+                memory_size: size,
+                access: Access { read: true, write: false, execute: true },
+            }],
+            kernel_end: CODE + 0x1000,
+            manifest: Manifest { devices: Vec::new() },
+            digest: Digest::of(code),
+        };
+        self.boot_plan(plan, code, "");
+    }
+
+    fn boot_plan(&mut self, plan: Plan, image: &[u8], command_line: &str) {
         let file = memfd_create("image", MemfdFlags::CLOEXEC).unwrap();
         rustix::io::write(&file, image).unwrap();
         let (ours, theirs) = pair();
@@ -138,6 +170,13 @@ impl Monitor {
         let console = String::from_utf8_lossy(&console).into_owned();
         Life { reports, console, ending, status: self.child.wait().unwrap() }
     }
+}
+
+/// Lets some machine code run and watches it to its end.
+pub(crate) fn code(code: &[u8]) -> Life {
+    let mut monitor = Monitor::shell();
+    monitor.boot_code(code);
+    monitor.watch()
 }
 
 /// Lets the test guest do `acts` and watches it to its end.

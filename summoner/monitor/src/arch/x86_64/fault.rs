@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use kvm_bindings::kvm_regs;
 use kvm_ioctls::VcpuFd;
 
-use super::{STACK_TOP, Tables};
+use super::{STACK_TOP, STUBS, STUBS_SIZE, Tables};
 use crate::arch::Region;
 use crate::memory::GuestMemory;
 
@@ -17,16 +17,36 @@ const ERROR_PRESENT: u64 = 1 << 0;
 const ERROR_WRITE: u64 = 1 << 1;
 const ERROR_FETCH: u64 = 1 << 4;
 
-/// Describes the exception whose stub has just written to the crash port.
-pub(crate) fn crash_report(vcpu: &VcpuFd, memory: &GuestMemory, tables: &Tables) -> String {
+/// Describes the exception whose stub has just written to the crash port; `None` when it was no stub that wrote there.
+///
+/// Where the I/O privilege level opens all ports, the guest itself can write to this one.
+pub(crate) fn crash_report(
+    vcpu: &VcpuFd,
+    memory: &GuestMemory,
+    tables: &Tables,
+) -> Option<String> {
+    let registers = vcpu.get_regs().ok();
+    let stubs = tables.area + STUBS..tables.area + STUBS + STUBS_SIZE;
+    if registers.is_some_and(|registers| !stubs.contains(&registers.rip)) {
+        return None;
+    }
     let frame = match Frame::read(memory, tables) {
         Ok(frame) => frame,
-        Err(error) => return format!("with an exception whose frame cannot be read: {error}"),
+        Err(error) => return Some(format!("an exception whose frame cannot be read: {error}")),
     };
     // Where the page fault was is in CR2 (SDM volume 3, section 4.7).
     let cr2 = vcpu.get_sregs().map(|sregs| sregs.cr2).ok();
-    let registers = vcpu.get_regs().ok();
-    report(&frame, cr2, registers.as_ref(), &tables.regions)
+    Some(report(&frame, cr2, registers.as_ref(), &tables.regions))
+}
+
+/// Where the guest is, for a report of something that is no exception.
+pub(crate) fn position(vcpu: &VcpuFd, tables: &Tables) -> String {
+    match vcpu.get_regs() {
+        Ok(registers) => {
+            format!("at rip {:#x} ({})", registers.rip, kind(registers.rip, &tables.regions))
+        }
+        Err(error) => format!("at an unknown place ({error})"),
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

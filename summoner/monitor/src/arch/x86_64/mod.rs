@@ -8,7 +8,7 @@ mod page_tables;
 mod start;
 
 pub(crate) use descriptors::CRASH_PORT;
-pub(crate) use fault::crash_report;
+pub(crate) use fault::{crash_report, position};
 pub(crate) use start::{cycle_frequency, enter};
 
 use crate::arch::Region;
@@ -19,6 +19,7 @@ const GDT: u64 = 0x0000;
 const TSS: u64 = 0x1000;
 const IDT: u64 = 0x2000;
 const STUBS: u64 = 0x3000;
+const STUBS_SIZE: u64 = 0x1000;
 /// The top of the page that exceptions push to.
 const STACK_TOP: u64 = 0x5000;
 const PAGE_TABLES: u64 = 0x8000;
@@ -41,8 +42,8 @@ impl Tables {
         let area = memory.monitor_area();
         let own = |from: u64, to: u64, kind| Region { start: area + from, end: area + to, kind };
         regions.push(own(GDT, STUBS, MonitorData));
-        regions.push(own(STUBS, STUBS + 0x1000, MonitorCode));
-        regions.push(own(STUBS + 0x1000, STACK_TOP, MonitorData));
+        regions.push(own(STUBS, STUBS + STUBS_SIZE, MonitorCode));
+        regions.push(own(STUBS + STUBS_SIZE, STACK_TOP, MonitorData));
         descriptors::write(memory, area)?;
         let root = page_tables::write(memory, area + PAGE_TABLES, &regions)?;
         Ok(Self { area, root, regions })

@@ -1,4 +1,5 @@
-//! Page tables: 2 MiB leaves where one kind of region fills them, 4 KiB pages elsewhere (SDM volume 3, section 4.5).
+//! Page tables: 2 MiB leaves where the guest may do the same in all of one, 4 KiB pages elsewhere (SDM volume 3, section
+//! 4.5). A large leaf is a single fault where small pages are up to 512.
 
 use std::collections::BTreeMap;
 
@@ -38,14 +39,33 @@ const fn leaf(kind: RegionKind) -> Option<u64> {
 pub(super) fn write(memory: &GuestMemory, at: u64, regions: &[Region]) -> Result<u64, Forbidden> {
     let mut builder = Builder { memory, next: at, tables: BTreeMap::new() };
     let root = builder.table();
-    for region in regions {
-        debug_assert!(is_page_aligned(region.start) && is_page_aligned(region.end), "{region:?}");
-        if let Some(flags) = leaf(region.kind) {
-            builder.map(root, region.start, region.end, flags);
-        }
+    for run in runs(regions) {
+        builder.map(root, run);
     }
     builder.finish()?;
     Ok(root)
+}
+
+/// Neighbouring regions that are mapped alike.
+#[derive(Debug)]
+struct Run {
+    start: u64,
+    end: u64,
+    flags: u64,
+}
+
+/// Joins neighbours: data and the heap behind it may fill a large leaf together.
+fn runs(regions: &[Region]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::with_capacity(regions.len());
+    for region in regions {
+        debug_assert!(is_page_aligned(region.start) && is_page_aligned(region.end), "{region:?}");
+        let Some(flags) = leaf(region.kind) else { continue };
+        match runs.last_mut() {
+            Some(last) if last.end == region.start && last.flags == flags => last.end = region.end,
+            _ => runs.push(Run { start: region.start, end: region.end, flags }),
+        }
+    }
+    runs
 }
 
 struct Builder<'a> {
@@ -62,7 +82,7 @@ impl Builder<'_> {
         address
     }
 
-    fn map(&mut self, root: u64, start: u64, end: u64, flags: u64) {
+    fn map(&mut self, root: u64, Run { start, end, flags }: Run) {
         let mut address = start;
         while address < end {
             let directory = self.below(root, address, 39);
@@ -118,8 +138,8 @@ fn index(address: u64, shift: u32) -> usize {
 mod tests {
     use super::*;
 
-    /// Walks the tables as the processor does: the leaf's flags, or nothing.
-    fn walk(memory: &GuestMemory, root: u64, address: u64) -> Option<u64> {
+    /// Walks the tables as the processor does: the leaf's flags and size, or nothing.
+    fn walk(memory: &GuestMemory, root: u64, address: u64) -> Option<(u64, u64)> {
         let mut table = root;
         for shift in [39, 30, 21, 12] {
             let mut octets = [0; 8];
@@ -135,7 +155,7 @@ mod tests {
                     address & !(size - 1),
                     "not to itself"
                 );
-                return Some(entry & (USER | WRITABLE | NO_EXECUTE));
+                return Some((entry & (USER | WRITABLE | NO_EXECUTE), size));
             }
             table = entry & !(NO_EXECUTE | (PAGE - 1));
         }
@@ -172,7 +192,9 @@ mod tests {
                 Some(MonitorCode) => Some(0),
                 Some(MonitorData) => Some(WRITABLE | NO_EXECUTE),
             };
-            assert_eq!(walk(&memory, root, page), expected, "{page:#x}");
+            let large = [0x20_0000, 0x40_0000].contains(&(page & !(LARGE_PAGE - 1)));
+            let size = if large { LARGE_PAGE } else { PAGE };
+            assert_eq!(walk(&memory, root, page), expected.map(|flags| (flags, size)), "{page:#x}");
         }
         // The upper half faults.
         assert_eq!(walk(&memory, root, 0xffff_8000_0000_0000), None);

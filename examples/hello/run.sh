@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Starts the daemon, asks for the service's address, fetches its page, shows what runs, and stops the daemon.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+config=$here/summoner.toml
+summoner() { ${SUMMONER:-cargo run --quiet --release --} "$@"; }
+
+coproc daemon { exec ${SUMMONER:-cargo run --quiet --release --} serve --config "$config"; }
+trap 'kill "$daemon_PID" 2>/dev/null || true; wait' EXIT
+# The daemon says "ready" last, when everything can be used.
+while read -r line <&"${daemon[0]}"; do
+    echo "$line"
+    [ "$line" = ready ] && break
+done
+[ "${line:-}" = ready ]
+
+address=$(summoner query hello.jit.test --server 127.0.0.1:5353)
+echo "hello.jit.test is at $address"
+page=$(curl --silent --show-error --max-time 30 "http://$address/")
+grep -q unikernel <<<"$page"
+grep -o '<h1>.*</h1>' <<<"$page"
+summoner ps --config "$config"
+summoner logs hello --config "$config"

@@ -1,0 +1,187 @@
+//! The daemon's own tables: `dns`, `log`, `limits`, `network`, `zone`.
+
+use std::collections::BTreeMap;
+
+use hickory_proto::rr::Name;
+use ipnet::{Ipv4Net, Ipv6Net};
+use zone::{NameServer, Soa};
+
+use super::super::checked::{Dns, Limits, Log, LogFormat, Network, ZoneSettings};
+use super::super::raw;
+use super::{Checker, MIB};
+
+impl Checker<'_> {
+    pub(super) fn dns(&mut self, raw: &raw::Dns) -> Option<Dns> {
+        let default = vec!["127.0.0.1:5353".to_owned()];
+        let texts = raw.listen.as_ref().unwrap_or(&default);
+        if texts.is_empty() {
+            self.note(
+                "dns.listen",
+                "an empty list",
+                "at least one address and port",
+                "name where queries come in",
+            );
+            return None;
+        }
+        let listen: Vec<_> =
+            texts.iter().map(|text| self.socket_address("dns.listen", text)).collect();
+        Some(Dns { listen: listen.into_iter().collect::<Option<_>>()? })
+    }
+
+    pub(super) fn log(&mut self, raw: &raw::Log) -> Option<Log> {
+        let filter = raw.filter.clone().unwrap_or_else(|| "info".to_owned());
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&filter) {
+            self.note(
+                "log.filter",
+                format!("{filter:?} ({error})"),
+                "a filter such as \"info\"",
+                "write one of error, warn, info, debug, trace",
+            );
+            return None;
+        }
+        let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        Some(Log { filter, format: self.word("log.format", raw.format.as_deref(), &words)? })
+    }
+
+    pub(super) fn limits(&mut self, raw: &raw::Limits) -> Option<Limits> {
+        let instances = self.at_least("limits.instances", raw.instances, 256, 1);
+        let memory = self.size("limits.memory", raw.memory.as_deref(), 2048 * MIB);
+        let booting = self.at_least("limits.booting", raw.booting, 4, 1);
+        let hold_flows = self.at_least("limits.hold_flows", raw.hold_flows, 16_384, 1);
+        let hold_bytes = self.size("limits.hold_bytes", raw.hold_bytes.as_deref(), 16 * MIB);
+        Some(Limits {
+            instances: instances?,
+            memory: memory?,
+            booting: booting?,
+            ready_shells: raw.ready_shells.unwrap_or(2),
+            hold_flows: hold_flows?,
+            hold_bytes: hold_bytes?,
+        })
+    }
+
+    pub(super) fn network(&mut self, raw: &raw::Network) -> Option<Network> {
+        let interface = raw.interface.clone().unwrap_or_else(|| "summon0".to_owned());
+        // IFNAMSIZ, with its NUL, is 16.
+        let good = (1..=15).contains(&interface.len())
+            && interface
+                .bytes()
+                .all(|octet| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet))
+            && interface != "."
+            && interface != "..";
+        if !good {
+            self.note(
+                "network.interface",
+                format!("{interface:?}"),
+                "1 to 15 letters, digits, `-`, `_` or `.`",
+                "choose another name",
+            );
+        }
+        let ipv4 = self.prefix4(raw.ipv4.as_deref().unwrap_or("10.77.0.0/16"));
+        let ipv6 = match raw.ipv6.as_deref().unwrap_or("fd77:6a69:7400::/64") {
+            "none" => Some(None),
+            text => self.prefix6(text).map(Some),
+        };
+        let mtu = raw.mtu.unwrap_or(1500);
+        // IPv6 needs 1280 (RFC 8200, section 5).
+        if !(1280..=9000).contains(&mtu) {
+            self.note("network.mtu", mtu, "1280 to 9000", "1500 suits most networks");
+        }
+        Some(Network { interface, ipv4: ipv4?, ipv6: ipv6?, mtu })
+    }
+
+    pub(super) fn prefix4(&mut self, text: &str) -> Option<Ipv4Net> {
+        let parsed = text
+            .parse::<Ipv4Net>()
+            .ok()
+            .filter(|net| (8..=29).contains(&net.prefix_len()) && net.addr() == net.network());
+        if parsed.is_none() {
+            self.note(
+                "network.ipv4",
+                format!("{text:?}"),
+                "a prefix of /8 to /29, its host bits zero, such as \"10.77.0.0/16\"",
+                "write the first address of the prefix and its length",
+            );
+        }
+        parsed
+    }
+
+    pub(super) fn prefix6(&mut self, text: &str) -> Option<Ipv6Net> {
+        let parsed = text
+            .parse::<Ipv6Net>()
+            .ok()
+            .filter(|net| (32..=120).contains(&net.prefix_len()) && net.addr() == net.network());
+        if parsed.is_none() {
+            self.note("network.ipv6", format!("{text:?}"), "a prefix of /32 to /120, its host bits zero, such as \"fd00:1:2:3::/64\", or \"none\"", "write the first address of the prefix and its length");
+        }
+        parsed
+    }
+
+    pub(super) fn zone(&mut self, raw: &raw::Zone) -> Option<ZoneSettings> {
+        let Some(text) = &raw.apex else {
+            self.note(
+                "zone.apex",
+                "nothing",
+                "the zone's name, such as \"jit.example.org\"",
+                "add `apex = \"...\"` under `[zone]`",
+            );
+            return None;
+        };
+        let apex =
+            self.name("zone.apex", &format!("{}.", text.trim_end_matches('.')), &Name::root())?;
+        let mut name_servers = Vec::new();
+        let default = BTreeMap::from([("ns".to_owned(), Vec::new())]);
+        for (text, addresses) in raw.name_servers.as_ref().unwrap_or(&default) {
+            let key = format!("zone.name_servers.{text}");
+            let name = self.name(&key, text, &apex)?;
+            let parsed: Result<Vec<_>, _> =
+                addresses.iter().map(|address| address.parse()).collect();
+            let Ok(addresses) = parsed else {
+                self.note(
+                    &key,
+                    format!("{addresses:?}"),
+                    "a list of IP addresses",
+                    "write addresses without a port",
+                );
+                return None;
+            };
+            if !addresses.is_empty() && !apex.zone_of(&name) {
+                self.note(
+                    &key,
+                    format!("{addresses:?}"),
+                    "no addresses for a name outside of the zone",
+                    "leave the list empty: the name's own zone has them",
+                );
+            }
+            name_servers.push(NameServer { name, addresses });
+        }
+        let Some(first) = name_servers.first() else {
+            self.note(
+                "zone.name_servers",
+                "nothing",
+                "at least one name server",
+                "add `ns = []` under `[zone.name_servers]`",
+            );
+            return None;
+        };
+        let mname = match &raw.mname {
+            Some(text) => self.name("zone.mname", text, &apex),
+            None => Some(first.name.clone()),
+        };
+        let rname = self.name("zone.rname", raw.rname.as_deref().unwrap_or("hostmaster"), &apex);
+        let refresh = self.seconds("zone.refresh", raw.refresh, 3600);
+        let retry = self.seconds("zone.retry", raw.retry, 600);
+        let expire = self.seconds("zone.expire", raw.expire, 86_400);
+        let ttl = self.ttl("zone.ttl", raw.ttl, 60);
+        let minimum = self.ttl("zone.minimum", raw.minimum, 30);
+        let soa = Soa {
+            mname: mname?,
+            rname: rname?,
+            serial: raw.serial.unwrap_or(1),
+            refresh: refresh?,
+            retry: retry?,
+            expire: expire?,
+            minimum: minimum?,
+        };
+        Some(ZoneSettings { apex, ttl: ttl?, soa, name_servers })
+    }
+}
