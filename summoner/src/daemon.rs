@@ -21,7 +21,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::deploy::{self, Deployer};
 use crate::dns::{self, Published};
 use crate::engine::InstanceId;
-use crate::engine::hvt::Hvt;
+use crate::engine::hvt::{EngineError, Hvt};
 use crate::metrics::Metrics;
 use crate::orchestrator::run::{Inputs, run};
 use crate::orchestrator::{Deployment, Orchestrator, PacketPath, Parts};
@@ -66,6 +66,9 @@ pub enum DaemonError {
         /// What the system said.
         source: io::Error,
     },
+    /// No guest can be run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The admin socket cannot be made.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -145,7 +148,7 @@ pub async fn serve(
 
     let limits = limits(&config);
     let mut orchestrator = Orchestrator::new(Parts {
-        engine: Box::new(Hvt::start(config.limits.ready_shells, engine_events)),
+        engine: Box::new(Hvt::start(config.limits.ready_shells, engine_events).await?),
         packets: Box::new(Uplink(driver.handle())),
         metrics: metrics.clone(),
         limits,
@@ -255,9 +258,12 @@ fn start_switch(
 }
 
 fn announce(config: &Config, udp: &[UdpSocket], kvm: &monitor::probe::KvmInfo) {
-    let services = config.services.len();
+    let services = match config.services.len() {
+        1 => "1 service".to_owned(),
+        count => format!("{count} services"),
+    };
     println!(
-        "summoner {}: zone {}, {services} services, {kvm}",
+        "summoner {}: zone {}, {services}, {kvm}",
         env!("CARGO_PKG_VERSION"),
         config.zone.apex
     );

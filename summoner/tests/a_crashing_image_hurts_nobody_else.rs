@@ -1,5 +1,6 @@
 //! A guest that ends at once: its clients get a defined refusal in time, it is not booted in a loop, and its
 //! neighbours never notice.
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! `check`, `ps`, `wake`, `stop`, `logs` and `image inspect`, as typed.
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Idle means: no packet, no query and, unless told otherwise, no open connection for the idle time.
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The DNS server over real sockets: flags, sections, EDNS, case, truncation, errors, and hostile bytes.
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! However many ask at once, a cold service boots once and everybody is served.
+#![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
 mod support;
 

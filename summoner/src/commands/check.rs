@@ -9,7 +9,7 @@ pub(super) fn run(source: &Source) -> Result<(), Failure> {
     let config = source.load().map_err(|error| Failure::configuration(&error))?;
     let assigned = addresses::assign(&config, &std::collections::BTreeMap::new())
         .map_err(|error| Failure::configuration(&error))?;
-    println!("zone {}: {} services", config.zone.apex, config.services.len());
+    println!("zone {}", config.zone.apex);
     for (key, service) in &config.services {
         let image =
             LoadedImage::load(&service.image).map_err(|error| Failure::configuration(&error))?;

@@ -9,6 +9,9 @@ use super::{Exit, Failure};
 use crate::config::LogFormat;
 use crate::daemon::{self, DaemonError, Source};
 
+/// The DNS library tells of every request at `info`; queries are counted instead. A filter that names it still wins.
+const QUIET: &str = "hickory_server=warn,hickory_net=warn";
+
 pub(super) fn run(source: Source) -> Result<(), Failure> {
     let config = source.load().map_err(|error| Failure::configuration(&error))?;
     start_logging(&config.log).map_err(|error| Failure::configuration(&error))?;
@@ -35,6 +38,7 @@ const fn exit_for(error: &DaemonError) -> Exit {
         DaemonError::Kvm(_)
         | DaemonError::State(_)
         | DaemonError::Network(_)
+        | DaemonError::Engine(_)
         | DaemonError::Bind { .. }
         | DaemonError::Admin(_) => Exit::Unavailable,
         DaemonError::Deploy(_) | DaemonError::Zone(_) => Exit::Configuration,
@@ -43,7 +47,7 @@ const fn exit_for(error: &DaemonError) -> Exit {
 }
 
 fn start_logging(log: &crate::config::Log) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(&log.filter)?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", log.filter))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

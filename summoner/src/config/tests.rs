@@ -56,8 +56,8 @@ fn little_is_needed_and_the_rest_has_defaults() {
 
 #[test]
 fn everything_can_be_said() {
-    let config = good(
-        r#"
+    let image = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let text = r#"
         state_dir = "state"
         dns.listen = ["127.0.0.1:53", "[::1]:53"]
         metrics.listen = "127.0.0.1:9177"
@@ -114,12 +114,12 @@ fn everything_can_be_said() {
         initial = "1s"
         max = "1h"
         stable_after = "10s"
-        "#,
-    );
+        "#;
+    let config = good(&text.replace("images/web", image));
     let web = &config.services["web"];
     let names: Vec<_> = web.names.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["www.jit.test.", "jit.test.", "deep.down.jit.test.", "abs.jit.test."]);
-    assert_eq!(web.image, ImageRef::File("/etc/summoner/images/web".into()));
+    assert_eq!(web.image, ImageRef::File(image.into()));
     assert_eq!(web.ipv4, AddressChoice::Fixed(Ipv4Addr::new(192, 168, 7, 9)));
     assert_eq!(web.ipv6, AddressChoice::None);
     assert_eq!(web.hold.overflow, synjitsu::Overflow::Reset);
@@ -174,6 +174,7 @@ fn what_cannot_work_is_refused() {
         ("names = [\"a..b\"]", "services.web.names"),
         ("names = [\"ns\"]", "services.web.names"),
         ("image = \"builtin:nothing\"", "services.web.image"),
+        ("image = \"images/nowhere\"", "services.web.image"),
         ("ipv4 = \"10.77.0.1\"", "services.web.ipv4"),
         ("ipv4 = \"10.77.255.255\"", "services.web.ipv4"),
         ("ipv4 = \"192.0.2.1\"", "services.web.ipv4"),

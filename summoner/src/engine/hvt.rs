@@ -25,6 +25,11 @@ pub struct Hvt {
     orders: mpsc::UnboundedSender<Order>,
 }
 
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a shell to run guests in")]
+pub struct EngineError(#[from] ShellError);
+
 #[derive(Debug)]
 enum Order {
     Summon(Box<InstanceSpec>, OwnedFd),
@@ -34,12 +39,21 @@ enum Order {
 impl Hvt {
     /// Starts the engine on the current runtime; it keeps `ready_shells` shells in its pool and ends,
     /// with all its processes, when the handle is dropped.
-    #[must_use]
-    pub fn start(ready_shells: u32, events: mpsc::Sender<EngineEvent>) -> Self {
+    ///
+    /// # Errors
+    /// When no shell can be made: better said before anybody is answered than at the first wake.
+    pub async fn start(
+        ready_shells: u32,
+        events: mpsc::Sender<EngineEvent>,
+    ) -> Result<Self, EngineError> {
         let (orders, received) = mpsc::unbounded_channel();
-        let pool = Pool::new(PathBuf::from(EXECUTABLE), ready_shells);
+        let mut pool = Pool::new(PathBuf::from(EXECUTABLE), ready_shells);
+        let first = Shell::make(&pool.executable).await?;
+        if pool.target > 0 {
+            pool.ready.push_back(first);
+        }
         tokio::spawn(Runner { pool, events, instances: HashMap::new() }.run(received));
-        Self { orders }
+        Ok(Self { orders })
     }
 }
 

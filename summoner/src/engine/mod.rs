@@ -12,6 +12,8 @@ use policies::{Generation, Instant, ServiceId};
 
 use crate::image::LoadedImage;
 
+pub use shell::ShellError;
+
 pub mod fake;
 pub mod hvt;
 mod shell;

@@ -18,17 +18,27 @@ pub(super) const EXECUTABLE: &str = "/proc/self/exe";
 
 /// Why there is no shell, or no longer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ShellError {
+pub enum ShellError {
+    /// No socket.
     #[error(
         "cannot make the control socket of a shell; is the limit on open files (ulimit -n) reached?"
     )]
     Socket(#[source] std::io::Error),
+    /// No process.
     #[error("cannot start the shell process {executable}; is the limit on processes reached?")]
-    Spawn { executable: String, source: std::io::Error },
+    Spawn {
+        /// What was to be run.
+        executable: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The socket failed.
     #[error("cannot talk to the shell process")]
     Control(#[source] std::io::Error),
+    /// The process said why it cannot be one.
     #[error("the shell could not be made: {0}")]
     Refused(String),
+    /// The process is gone.
     #[error("the shell ended before it was ready ({0})")]
     Gone(String),
 }

@@ -1,6 +1,6 @@
 //! Administrators' requests.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use lifecycle::Event;
 use policies::{Instant, ServiceId};
@@ -15,7 +15,8 @@ use super::timeline::Cause;
 /// A list that waits until the switch has told the activity of each running instance.
 #[derive(Debug)]
 pub(super) struct PendingList {
-    waiting: HashSet<ServiceId>,
+    /// Which report of each: an answer that was on its way already may be older than what the asker has seen.
+    waiting: HashMap<ServiceId, u64>,
     reply: oneshot::Sender<Vec<ServiceStatus>>,
 }
 
@@ -108,13 +109,10 @@ impl Orchestrator {
     }
 
     fn list(&mut self, now: Instant, reply: oneshot::Sender<Vec<ServiceStatus>>) {
-        let waiting: HashSet<ServiceId> = self
-            .services
-            .iter()
-            .filter(|(_, service)| service.is_running())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in &waiting {
+        let mut waiting = HashMap::new();
+        for (id, service) in self.services.iter_mut().filter(|(_, service)| service.is_running()) {
+            service.reports_asked += 1;
+            waiting.insert(*id, service.reports_asked);
             self.packets.command(Command::Report(*id));
         }
         self.lists.push(PendingList { waiting, reply });
@@ -123,8 +121,13 @@ impl Orchestrator {
 
     /// The switch has told the activity of a service.
     pub(super) fn list_heard_of(&mut self, now: Instant, id: ServiceId) {
+        let Some(heard) = self.services.get(&id).map(|service| service.reports_heard) else {
+            return;
+        };
         for list in &mut self.lists {
-            list.waiting.remove(&id);
+            if list.waiting.get(&id).is_some_and(|wanted| *wanted <= heard) {
+                list.waiting.remove(&id);
+            }
         }
         self.answer_lists(now);
     }

@@ -140,8 +140,12 @@ impl Orchestrator {
         if let Some(waiter) = wake.ready {
             service.wait_until_ready(waiter);
         }
-        if service.timeline.woken.is_none() && !service.is_running() {
-            service.timeline.query_received = Some(wake.received_at);
+        // The client's packet may have overtaken its query on the way here; what came first is the cause.
+        let timeline = &mut service.timeline;
+        let first = timeline.start().is_none_or(|start| wake.received_at < start);
+        if first && timeline.query_received.is_none() && timeline.ready.is_none() {
+            timeline.query_received = Some(wake.received_at);
+            timeline.cause = Some(Cause::Query);
         }
         self.wake(now, wake.service, Cause::Query);
     }
@@ -159,7 +163,7 @@ impl Orchestrator {
         // A wake of a running service starts nothing; the record is for the summon to come.
         if service.timeline.woken.is_none() && !service.is_running() {
             service.timeline.woken = Some(now);
-            service.timeline.cause = Some(cause);
+            service.timeline.cause = service.timeline.cause.or(Some(cause));
         }
         self.drive(now, id, Event::Wake);
         self.admit(now);
@@ -298,6 +302,7 @@ impl Orchestrator {
             }
             Action::CheckIdle(generation) => {
                 service.idle_question = Some(generation);
+                service.reports_asked += 1;
                 self.packets.command(Command::Report(id));
             }
             Action::ClosePort { generation, only_if_idle } => {

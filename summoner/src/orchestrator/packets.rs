@@ -67,6 +67,7 @@ impl Orchestrator {
         open_connections: u32,
     ) {
         let Some(service) = self.services.get_mut(&id) else { return };
+        service.reports_heard = service.reports_asked.min(service.reports_heard + 1);
         if generation.is_some() && generation == service.lifecycle.generation() {
             service.activity = Activity { last_packet, open_connections };
         }

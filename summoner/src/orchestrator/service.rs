@@ -102,6 +102,9 @@ pub(super) struct Service {
     pub(super) activity: Activity,
     /// The instance whose activity was asked for to answer the idle question.
     pub(super) idle_question: Option<Generation>,
+    /// How often the switch was asked for this service's activity, and has answered; answers come in order.
+    pub(super) reports_asked: u64,
+    pub(super) reports_heard: u64,
     pub(super) stop_reason: Option<StopReason>,
     pub(super) console: Console,
     pub(super) ready_waiters: VecDeque<oneshot::Sender<()>>,
@@ -128,6 +131,8 @@ impl Service {
             summary_written: false,
             activity: Activity::default(),
             idle_question: None,
+            reports_asked: 0,
+            reports_heard: 0,
             stop_reason: None,
             console: Console::default(),
             ready_waiters: VecDeque::new(),

@@ -120,7 +120,15 @@ impl Checker<'_> {
             return None;
         };
         let Some(name) = text.strip_prefix("builtin:") else {
-            return Some(ImageRef::File(self.folder.join(text)));
+            let file = self.folder.join(text);
+            if !file.is_file() {
+                let found = format!("{text:?}, and {} is no file", file.display());
+                let fix =
+                    "correct the path; a relative one starts at the configuration file's folder";
+                self.note(key, found, "\"builtin:hello\", or a file", fix);
+                return None;
+            }
+            return Some(ImageRef::File(file));
         };
         if images::builtin::find(name).is_none() {
             let known = images::builtin::NAMES.join(", ");
