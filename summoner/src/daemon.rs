@@ -23,8 +23,8 @@ use crate::dns::{self, Published};
 use crate::engine::InstanceId;
 use crate::engine::hvt::{EngineError, Hvt};
 use crate::metrics::Metrics;
-use crate::orchestrator::run::{Inputs, run};
-use crate::orchestrator::{Deployment, Orchestrator, PacketPath, Parts};
+use crate::orchestrator::run::{Configuration, Inputs, run};
+use crate::orchestrator::{Orchestrator, PacketPath, Parts};
 use crate::publish::publish;
 use crate::state::{State, StateError};
 use crate::{clock, metrics_page};
@@ -286,7 +286,7 @@ struct Reloader {
     running: Config,
     deployer: Deployer,
     published: Arc<ArcSwap<Published>>,
-    configuration_sender: mpsc::Sender<(admission::Limits, Vec<Deployment>)>,
+    configuration_sender: mpsc::Sender<Configuration>,
 }
 
 impl Reloader {
@@ -310,10 +310,11 @@ impl Reloader {
         let deployments = self.deployer.deploy(&config).map_err(|error| crate::report(&error))?;
         let published = publish(&config, &deployments).map_err(|error| crate::report(&error))?;
         // The orchestrator first: a name must not be published before its address is attached.
-        self.configuration_sender
-            .send((limits(&config), deployments))
-            .await
-            .map_err(|_| "the daemon is going down".to_owned())?;
+        let going_down = || "the daemon is going down".to_owned();
+        let (done, in_force) = oneshot::channel();
+        let configuration = Configuration { limits: limits(&config), services: deployments, done };
+        self.configuration_sender.send(configuration).await.map_err(|_| going_down())?;
+        in_force.await.map_err(|_| going_down())?;
         self.published.store(Arc::new(published));
         self.running = config;
         Ok(())

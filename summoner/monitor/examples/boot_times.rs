@@ -67,18 +67,23 @@ fn measure(rounds: usize) -> Result<(), Box<dyn std::error::Error>> {
     println!("{:<32} {:>10} {:>10}   ({rounds} rounds)", "µs", "median", "p99");
     for (step, times) in STEPS.iter().zip(&mut times) {
         times.sort_unstable();
-        let at = |percent: usize| times.get(times.len() * percent / 100).map_or(0, Duration::as_micros);
+        let at =
+            |percent: usize| times.get(times.len() * percent / 100).map_or(0, Duration::as_micros);
         println!("{step:<32} {:>10} {:>10}", at(50), at(99));
     }
     Ok(())
 }
 
 /// Boots once; the durations of [`STEPS`].
-fn boot(request: &Request, image: &OwnedFd) -> Result<[Duration; STEPS.len()], Box<dyn std::error::Error>> {
+fn boot(
+    request: &Request,
+    image: &OwnedFd,
+) -> Result<[Duration; STEPS.len()], Box<dyn std::error::Error>> {
     let (control, theirs) = pair()?;
     let (_nowhere, port) = pair()?;
     let started = now();
-    let mut child = Command::new("/proc/self/exe").arg(MONITOR).stdin(Stdio::from(theirs)).spawn()?;
+    let mut child =
+        Command::new("/proc/self/exe").arg(MONITOR).stdin(Stdio::from(theirs)).spawn()?;
     let mut buffer = vec![0; MAX_MESSAGE];
     let mut next = || recv_report(control.as_fd(), &mut buffer);
     match next()? {

@@ -37,14 +37,13 @@ impl Console {
             self.filled_at = now;
         }
         // A write is passed on whole or not at all, so that no line is torn; only one that could never be is cut.
-        let admitted =
-            if self.pay(length.max(LEAST)) {
-                length
-            } else if length > BURST {
-                std::mem::take(&mut self.budget)
-            } else {
-                0
-            };
+        let admitted = if self.pay(length.max(LEAST)) {
+            length
+        } else if length > BURST {
+            std::mem::take(&mut self.budget)
+        } else {
+            0
+        };
         self.dropped = self.dropped.saturating_add(length - admitted);
         admitted
     }

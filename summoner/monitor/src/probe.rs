@@ -1,12 +1,12 @@
 //! Whether this machine can run guests, and if not, what to do about it.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::io;
-use std::path::Path;
 
 use kvm_ioctls::{Cap, Kvm};
 
-const DEVICE: &str = "/dev/kvm";
+const DEVICE: &CStr = c"/dev/kvm";
 /// The only version there has been since Linux 2.6.22.
 const API_VERSION: i32 = 12;
 
@@ -42,6 +42,11 @@ pub enum ProbeError {
         "/dev/kvm cannot be opened; is the machine's virtualisation in use by another hypervisor?"
     )]
     Open(#[source] io::Error),
+    /// Something else has that name.
+    #[error(
+        "/dev/kvm is no KVM device; load the module again (modprobe -r, then modprobe, kvm_intel or kvm_amd)"
+    )]
+    NotKvm,
     /// A KVM that we do not know.
     #[error(
         "/dev/kvm speaks version {found} of its interface, not {API_VERSION}; use a current kernel"
@@ -63,14 +68,23 @@ pub enum ProbeError {
 /// # Errors
 /// When they cannot; the message says plainly what to do.
 pub fn check() -> Result<KvmInfo, ProbeError> {
-    let kvm = open()?;
+    check_device(DEVICE)
+}
+
+fn check_device(device: &CStr) -> Result<KvmInfo, ProbeError> {
+    let kvm = open_device(device)?;
     let found = kvm.get_api_version();
-    if found != API_VERSION {
-        return Err(ProbeError::Version { found });
+    match found {
+        API_VERSION => {}
+        // The call failed: nobody knows it.
+        ..0 => return Err(ProbeError::NotKvm),
+        _ => return Err(ProbeError::Version { found }),
     }
-    for (capability, what) in
-        [(Cap::UserMemory, "KVM_CAP_USER_MEMORY"), (Cap::ExtCpuid, "KVM_CAP_EXT_CPUID")]
-    {
+    for (capability, what) in [
+        (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
+        (Cap::ExtCpuid, "KVM_CAP_EXT_CPUID"),
+        (Cap::GetTscKhz, "KVM_CAP_GET_TSC_KHZ"),
+    ] {
         if !kvm.check_extension(capability) {
             return Err(ProbeError::Capability { what });
         }
@@ -80,12 +94,31 @@ pub fn check() -> Result<KvmInfo, ProbeError> {
 
 /// Opens the device.
 pub(crate) fn open() -> Result<Kvm, ProbeError> {
-    Kvm::new().map_err(|error| {
+    open_device(DEVICE)
+}
+
+fn open_device(device: &CStr) -> Result<Kvm, ProbeError> {
+    Kvm::new_with_path(device).map_err(|error| {
         let source = io::Error::from(error);
-        match source.kind() {
-            io::ErrorKind::NotFound if !Path::new(DEVICE).exists() => ProbeError::Missing,
-            io::ErrorKind::PermissionDenied => ProbeError::Permission(source),
+        match source.raw_os_error() {
+            // A device file without its module behind it says the second or third.
+            Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => ProbeError::Missing,
+            Some(libc::EACCES | libc::EPERM) => ProbeError::Permission(source),
             _ => ProbeError::Open(source),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_plainly() {
+        let missing = check_device(c"/dev/there-is-no-such-device").unwrap_err();
+        assert!(matches!(missing, ProbeError::Missing), "{missing:?}");
+        assert!(missing.to_string().contains("modprobe kvm_intel"), "{missing}");
+        let other = check_device(c"/dev/null").unwrap_err();
+        assert!(matches!(other, ProbeError::NotKvm), "{other:?}");
+    }
 }

@@ -65,6 +65,9 @@ pub(crate) fn filter() -> Result<BpfProgram, SandboxError> {
     const IOCTL_REQUEST: u8 = 1;
     const FCNTL_COMMAND: u8 = 1;
     const F_GETFD: u64 = 1;
+    // The first look at a clock finds out where the kernel has put its fast way to tell the time, by calls that the filter
+    // closes.
+    let _ = crate::devices::monotonic();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
     // The vCPU, and what a report of its faults needs.
@@ -102,9 +105,6 @@ fn is(
 
 /// Installs the filter in every thread.
 pub(crate) fn install(filter: &BpfProgram) -> Result<(), SandboxError> {
-    // The first look at a clock finds out where the kernel has put its fast way to tell the time, by calls that are closed
-    // from here on.
-    let _ = crate::devices::monotonic();
     Ok(seccompiler::apply_filter_all_threads(filter)?)
 }
 

@@ -2,10 +2,13 @@
 
 mod support;
 
-use monitor::protocol::{Ending, Report, Request, send_request};
-use rustix::process::{Pid, Signal, kill_process};
 use std::os::fd::AsFd;
-use support::{CODE, Monitor, can_run, code, trial};
+
+use images::{Device, DeviceKind, Manifest, Plan};
+use monitor::protocol::{BootRequest, Ending, Report, Request, send_request};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{CODE, MAC, Monitor, can_run, code, request, trial};
 
 #[test]
 fn become_a_monitor() {
@@ -38,7 +41,16 @@ guests! {
     fn an_honest_guest_finds_what_the_abi_promises() {
         let life = trial("puts=hello facts sse memory stack walltime poll=5 poll-once");
         life.assert_halted(0);
-        assert!(life.console.contains("hello"), "{}", life.console);
+        for fact in [
+            "hello",
+            "command line: --act=puts=hello --act=facts",
+            "memory: 8388608",
+            "generation: Some(7) features: 0x30000",
+            "handle: 1, mac: [2, 0, 0, 0, 0, 1], mtu: 1500",
+        ] {
+            assert!(life.console.contains(fact), "{fact}: {}", life.console);
+        }
+        assert!(life.status.success(), "{}", life.status);
         let ready = life.reports.iter().filter(|report| matches!(report, Report::Ready { .. })).count();
         assert_eq!(ready, 1, "ready is told once, at the first wait");
     }
@@ -52,15 +64,80 @@ guests! {
     fn the_built_in_guest_gets_ready_and_ends_when_asked() {
         let mut monitor = Monitor::shell();
         monitor.boot(images::builtin::HELLO, "--name=test --ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1");
-        loop {
-            match monitor.report() {
-                Some(Report::Ready { .. }) => break,
-                Some(_) => {}
-                None => panic!("it ended"),
-            }
-        }
+        monitor.wait_until_ready();
         send_request(monitor.control.as_fd(), &Request::Shutdown, &[]).unwrap();
         monitor.watch().assert_halted(0);
+    }
+
+    fn frames_reach_the_guest_and_come_back() {
+        let mut monitor = Monitor::shell();
+        monitor.boot(images::builtin::HELLO, "--ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1");
+        monitor.wait_until_ready();
+        let sender = [2, 0, 0, 0, 0, 9];
+        // Who has 10.0.0.2? Tell 10.0.0.1 (RFC 826).
+        let mut frame = vec![0xff; 6];
+        frame.extend(sender);
+        frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+        frame.extend(sender);
+        frame.extend([10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
+        send(&monitor.port, &frame, SendFlags::empty()).unwrap();
+        let mut buffer = [0; 2000];
+        let reply = loop {
+            let (_, length) = recv(&monitor.port, &mut buffer, RecvFlags::empty()).unwrap();
+            assert!(length > 0, "the guest hung up");
+            // Besides, the guest may ask or announce something.
+            if length >= 42 && buffer[12..14] == [0x08, 0x06] && buffer[20..22] == [0, 2] {
+                break &buffer[..length];
+            }
+        };
+        assert_eq!(reply[..6], sender);
+        assert_eq!(reply[22..28], MAC);
+        assert_eq!(reply[28..32], [10, 0, 0, 2]);
+        send_request(monitor.control.as_fd(), &Request::Shutdown, &[]).unwrap();
+        monitor.watch().assert_halted(0);
+    }
+
+    fn memory_may_be_small_and_large() {
+        // Calls halt with an argument on its stack, at the top of memory: mov qword [rsp - 16], 0; mov dword [rsp - 8], 5;
+        // lea rax, [rsp - 16]; mov dx, 0x508; out dx, eax.
+        let halt = [
+            0x48, 0xc7, 0x44, 0x24, 0xf0, 0, 0, 0, 0, 0xc7, 0x44, 0x24, 0xf8, 5, 0, 0, 0, 0x48, 0x8d, 0x44, 0x24, 0xf0,
+            0x66, 0xba, 0x08, 0x05, 0xef,
+        ];
+        for memory in [2 << 20, 4 << 20, 1 << 30, 4 << 30] {
+            code(&halt, memory).assert_halted(5);
+        }
+    }
+
+    fn what_cannot_be_loaded_is_refused_with_its_reason() {
+        let image = images::builtin::TRIAL;
+        let plan = images::plan(image).unwrap();
+        let good = request(plan.clone(), "");
+        let with = |kinds: &[DeviceKind]| {
+            let devices = kinds.iter().map(|&kind| Device { name: "data".to_owned(), kind }).collect();
+            BootRequest { plan: Plan { manifest: Manifest { devices }, ..plan.clone() }, ..good.clone() }
+        };
+        let cut = &image[..image.len() / 2];
+        let cases: [(BootRequest, &[u8], &str); 7] = [
+            (with(&[DeviceKind::Block]), image, "block device `data`"),
+            (with(&[DeviceKind::Net, DeviceKind::Net]), image, "net device `data`"),
+            (BootRequest { memory: (8 << 20) + 4096, ..good.clone() }, image, "memory"),
+            (BootRequest { memory: 4 << 20, ..good.clone() }, image, "memory"),
+            (BootRequest { command_line: "x".repeat(8192), ..good.clone() }, image, "command line has 8192 octets"),
+            (BootRequest { command_line: "a\0b".to_owned(), ..good.clone() }, image, "command line"),
+            (good.clone(), cut, "is it complete?"),
+        ];
+        for (request, image, reason) in cases {
+            let mut monitor = Monitor::shell();
+            monitor.boot_request(request, image);
+            let life = monitor.watch();
+            assert!(
+                matches!(&life.ending, Some(Ending::Failed(text)) if text.contains(reason)),
+                "{reason}: {:?}",
+                life.ending
+            );
+            assert!(!life.status.success(), "{reason}");
+        }
     }
 
     fn exceptions_are_reported_by_name() {
@@ -181,7 +258,7 @@ guests! {
 
     fn a_guest_cannot_make_up_a_crash() {
         // mov al, 14; out 0x7f, al: what a stub does. Where the I/O bitmap is honoured it is a fault of its own.
-        let life = code(&[0xb0, 0x0e, 0xe6, 0x7f, 0xeb, 0xfe]);
+        let life = code(&[0xb0, 0x0e, 0xe6, 0x7f, 0xeb, 0xfe], 2 << 20);
         match &life.ending {
             Some(Ending::Violation(text)) => assert!(text.contains("port 0x7f"), "{text}"),
             Some(Ending::Crashed(report)) => {
@@ -195,7 +272,7 @@ guests! {
     fn a_guest_cannot_shut_its_monitor_out() {
         // cli; 1: jmp 1b. Where I/O privilege is honoured that is allowed, and must not matter.
         let mut monitor = Monitor::shell();
-        monitor.boot_code(&[0xfa, 0xeb, 0xfe]);
+        monitor.boot_code(&[0xfa, 0xeb, 0xfe], 2 << 20);
         while !matches!(monitor.report(), Some(Report::Entered { .. })) {}
         let mut child = monitor.child;
         drop(monitor.control);
@@ -207,7 +284,7 @@ guests! {
         // information.
         let life = code(&[
             0x66, 0xba, 0x02, 0x05, 0xbe, 0x00, 0x00, 0x01, 0x00, 0xb9, 0xe8, 0x03, 0x00, 0x00, 0xf3, 0x6f, 0xeb, 0xfe,
-        ]);
+        ], 2 << 20);
         life.violation();
     }
 
@@ -266,6 +343,12 @@ guests! {
             };
             assert_eq!(field("Seccomp:"), "2", "a thread without a filter");
             assert_eq!(field("NoNewPrivs:"), "1");
+            // The first thread is the test harness's, which a real monitor has not: it becomes one on its first thread.
+            if field("Pid:") != process.to_string() {
+                for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+                    assert_eq!(field(set), "0000000000000000", "{set}");
+                }
+            }
             filtered += 1;
         }
         assert!(filtered >= 2, "only {filtered} threads were looked at");

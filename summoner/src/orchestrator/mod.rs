@@ -33,7 +33,7 @@ use crate::dns::QueryWake;
 use crate::engine::{Ending, Engine, EngineEvent, Happening, InstanceId, InstanceSpec};
 use crate::metrics::Metrics;
 use service::{Service, StopReason, state_label};
-use timeline::Cause;
+use timeline::{Cause, Timeline};
 
 /// The orchestrator's way to the switch.
 pub trait PacketPath: Send {
@@ -226,10 +226,7 @@ impl Orchestrator {
             service.console.remark(generation.0, &ending.to_string());
         }
         self.metrics.stops.with_label_values(&[service.key(), reason.label()]).inc();
-        self.write_summary(id);
-        if let Some(service) = self.services.get_mut(&id) {
-            service.close_timeline();
-        }
+        self.finish_record(id);
         self.drive(now, id, Event::Exited(generation));
         let Some(service) = self.services.get_mut(&id) else { return };
         // Who waits for a guest that could not boot must hear it now: the next try may be far off.
@@ -318,6 +315,8 @@ impl Orchestrator {
                 });
             }
             Action::StopInstance { generation, mode } => {
+                // The port is closed: a wake from now on is for the next instance.
+                self.finish_record(id);
                 self.engine.stop(InstanceId { service: id, generation }, mode);
             }
         }
@@ -385,7 +384,7 @@ impl Orchestrator {
             let _ =
                 waiter.send(Err(format!("the service can never boot within `limits`: {reason}")));
         }
-        service.close_timeline();
+        service.timeline = Timeline::default();
         self.drive(now, id, Event::Refused);
     }
 
@@ -421,6 +420,14 @@ impl Orchestrator {
         }
         if service.timeline.held.is_none() {
             self.write_summary(id);
+        }
+    }
+
+    /// Ends the record of a service's summon, if it has one.
+    fn finish_record(&mut self, id: ServiceId) {
+        self.write_summary(id);
+        if let Some(service) = self.services.get_mut(&id) {
+            service.close_timeline();
         }
     }
 

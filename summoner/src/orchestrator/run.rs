@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use policies::admission;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::request::Request;
@@ -15,6 +15,17 @@ use crate::engine::EngineEvent;
 
 /// How long guests may take to end when the daemon goes down.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// What is to be in force from now on.
+#[derive(Debug)]
+pub struct Configuration {
+    /// What may run.
+    pub limits: admission::Limits,
+    /// The services, all of them.
+    pub services: Vec<Deployment>,
+    /// Told when it is in force.
+    pub done: oneshot::Sender<()>,
+}
 
 /// Where the orchestrator's work comes from.
 #[derive(Debug)]
@@ -28,7 +39,7 @@ pub struct Inputs {
     /// Administrators.
     pub requests: mpsc::Receiver<Request>,
     /// New sets of services.
-    pub configurations: mpsc::Receiver<(admission::Limits, Vec<Deployment>)>,
+    pub configurations: mpsc::Receiver<Configuration>,
 }
 
 /// Runs until `shutdown`, then stops every guest.
@@ -72,7 +83,11 @@ async fn step(orchestrator: &mut Orchestrator, inputs: &mut Inputs) {
         Some(event) = inputs.engine.recv() => orchestrator.handle_engine(now(), event),
         Some(wake) = inputs.queries.recv() => orchestrator.handle_query(now(), wake),
         Some(request) = inputs.requests.recv() => orchestrator.handle_request(now(), request),
-        Some((limits, services)) = inputs.configurations.recv() => orchestrator.configure(now(), limits, services),
+        Some(Configuration { limits, services, done }) = inputs.configurations.recv() => {
+            orchestrator.configure(now(), limits, services);
+            // Who asked may have stopped waiting.
+            let _ = done.send(());
+        }
         () = timer => orchestrator.handle_timeout(now()),
     }
 }

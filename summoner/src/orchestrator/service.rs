@@ -167,13 +167,12 @@ impl Service {
         }
     }
 
-    /// Ends the record of a summon: the next one starts with an empty one.
+    /// Ends the record of a summon: what happens from now on belongs to the next one.
     pub(super) fn close_timeline(&mut self) {
-        let finished = std::mem::take(&mut self.timeline);
-        if finished.generation.is_some() {
-            self.last_timeline = Some(finished);
+        if self.timeline.generation.is_some() {
+            self.last_timeline = Some(std::mem::take(&mut self.timeline));
+            self.summary_written = false;
         }
-        self.summary_written = false;
     }
 }
 

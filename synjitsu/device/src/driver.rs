@@ -243,14 +243,14 @@ impl<U: NetworkPort, F: FnMut(Event)> Loop<U, F> {
         loop {
             ready.clear();
             self.wait(&mut ready);
+            // Commands first: a packet that was sent because of one must find it carried out.
+            if ready.iter().any(|event| event.data.u64() == TOKEN_COMMANDS) && self.obey() {
+                return;
+            }
             for event in &ready {
                 match event.data.u64() {
                     TOKEN_UPLINK => self.read_uplink(),
-                    TOKEN_COMMANDS => {
-                        if self.obey() {
-                            return;
-                        }
-                    }
+                    TOKEN_COMMANDS => {}
                     token => self.read_guest(token),
                 }
             }

@@ -52,7 +52,8 @@ impl NetworkPort for GuestPort {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match recv(&self.socket, buffer, RecvFlags::DONTWAIT) {
             // A frame has at least a header, so an empty message is the end, or as bad.
-            Ok((_, 0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            // A monitor that was killed with frames unread resets.
+            Ok((_, 0)) | Err(Errno::CONNRESET) => Err(io::ErrorKind::UnexpectedEof.into()),
             // Longer than the buffer: the rest is lost, and the switch drops what is malformed.
             Ok((read, _)) => Ok(Some(read)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),

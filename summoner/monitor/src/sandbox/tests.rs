@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::UdpSocket;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -27,12 +28,29 @@ fn attempt() {
         Some("socket") => drop(UdpSocket::bind("127.0.0.1:0")),
         Some("thread") => drop(std::thread::spawn(|| ())),
         Some("program") => drop(Command::new("/bin/true").status()),
-        Some("ioctl") => assert!(rustix::io::ioctl_fionbio(std::io::stdin(), false).is_ok()),
+        Some("ioctl") => assert!(rustix::io::ioctl_fionbio(io::stdin(), false).is_ok()),
         Some("kill") => drop(rustix::process::test_kill_process(rustix::process::getpid())),
         Some("executable memory") => map(rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::EXEC),
         Some("memory") => map(rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE),
         other => panic!("unknown attempt {other:?}"),
     }
+    end();
+}
+
+/// Looks which descriptors are left; as an ordinary test it does nothing.
+#[test]
+fn look_at_descriptors() {
+    if std::env::var_os(ATTEMPT).is_none() {
+        return;
+    }
+    let files = [(); 9].map(|()| File::open("/dev/null").unwrap());
+    let kept = &files[4];
+    close_descriptors(kept.as_fd()).unwrap();
+    for file in &files {
+        let is_open = rustix::io::fcntl_getfd(file).is_ok();
+        assert_eq!(is_open, std::ptr::eq(file, kept), "{file:?}");
+    }
+    assert!(rustix::io::fcntl_getfd(io::stdin()).is_ok());
     end();
 }
 
@@ -53,14 +71,24 @@ fn end() -> ! {
 }
 
 fn status_of(attempt: &str) -> ExitStatus {
+    status_of_test("attempt", attempt)
+}
+
+fn status_of_test(test: &str, attempt: &str) -> ExitStatus {
     Command::new("/proc/self/exe")
-        .args(["--exact", "sandbox::tests::attempt", "--test-threads=1"])
+        .args(["--exact", &format!("sandbox::tests::{test}"), "--test-threads=1"])
         .env(ATTEMPT, attempt)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .unwrap()
+}
+
+#[test]
+fn only_the_control_socket_and_the_standard_streams_stay_open() {
+    let status = status_of_test("look_at_descriptors", "");
+    assert_eq!(status.code(), Some(7), "{status}");
 }
 
 #[test]

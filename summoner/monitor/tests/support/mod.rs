@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use images::{Abi, Access, Digest, Machine, Manifest, Plan, Segment};
 use monitor::protocol::{
@@ -20,8 +20,8 @@ const BECOME: &str = "BECOME_A_MONITOR";
 pub(crate) fn become_a_monitor() {
     if std::env::var_os(BECOME).is_some() {
         let control = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
-        let _ = monitor::run(control);
-        std::process::exit(0);
+        let code = monitor::run(control);
+        std::process::exit(i32::from(code != ExitCode::SUCCESS));
     }
 }
 
@@ -43,6 +43,9 @@ pub(crate) fn can_run() -> bool {
 
 /// Where [`Monitor::boot_code`] puts its code.
 pub(crate) const CODE: u64 = 0x10_0000;
+
+/// The link-layer address of every guest.
+pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// A monitor process as its daemon sees it.
 pub(crate) struct Monitor {
@@ -116,11 +119,11 @@ impl Monitor {
 
     /// Boots an image in it.
     pub(crate) fn boot(&mut self, image: &[u8], command_line: &str) {
-        self.boot_plan(images::plan(image).unwrap(), image, command_line);
+        self.boot_request(request(images::plan(image).unwrap(), command_line), image);
     }
 
-    /// Boots some machine code in it, as the smallest image there is.
-    pub(crate) fn boot_code(&mut self, code: &[u8]) {
+    /// Boots some machine code in it, as the smallest image there is, with `memory` octets.
+    pub(crate) fn boot_code(&mut self, code: &[u8], memory: u64) {
         let size = code.len() as u64;
         let plan = Plan {
             machine: Machine::X86_64,
@@ -137,24 +140,29 @@ impl Monitor {
             manifest: Manifest { devices: Vec::new() },
             digest: Digest::of(code),
         };
-        self.boot_plan(plan, code, "");
+        self.boot_request(BootRequest { memory, ..request(plan, "") }, code);
     }
 
-    fn boot_plan(&mut self, plan: Plan, image: &[u8], command_line: &str) {
+    /// Sends a boot request, whatever it says.
+    pub(crate) fn boot_request(&mut self, request: BootRequest, image: &[u8]) {
         let file = memfd_create("image", MemfdFlags::CLOEXEC).unwrap();
-        rustix::io::write(&file, image).unwrap();
+        std::fs::File::from(file.try_clone().unwrap()).write_all(image).unwrap();
         let (ours, theirs) = pair();
         self.port = ours;
-        let request = Request::Boot(BootRequest {
-            plan,
-            memory: 8 << 20,
-            command_line: command_line.to_owned(),
-            mac: [2, 0, 0, 0, 0, 1],
-            mtu: 1500,
-            generation: 7,
-            entropy: [42; 32],
-        });
+        let request = Request::Boot(request);
         send_request(self.control.as_fd(), &request, &[file.as_fd(), theirs.as_fd()]).unwrap();
+    }
+
+    /// Waits until the guest waits for input.
+    pub(crate) fn wait_until_ready(&mut self) {
+        loop {
+            match self.report() {
+                Some(Report::Ready { .. }) => break,
+                Some(Report::Ended(ending)) => panic!("{ending}"),
+                Some(_) => {}
+                None => panic!("the monitor ended"),
+            }
+        }
     }
 
     /// Waits for the end.
@@ -172,10 +180,23 @@ impl Monitor {
     }
 }
 
+/// An ordinary boot request.
+pub(crate) fn request(plan: Plan, command_line: &str) -> BootRequest {
+    BootRequest {
+        plan,
+        memory: 8 << 20,
+        command_line: command_line.to_owned(),
+        mac: MAC,
+        mtu: 1500,
+        generation: 7,
+        entropy: [42; 32],
+    }
+}
+
 /// Lets some machine code run and watches it to its end.
-pub(crate) fn code(code: &[u8]) -> Life {
+pub(crate) fn code(code: &[u8], memory: u64) -> Life {
     let mut monitor = Monitor::shell();
-    monitor.boot_code(code);
+    monitor.boot_code(code, memory);
     monitor.watch()
 }
 

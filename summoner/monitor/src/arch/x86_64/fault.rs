@@ -20,11 +20,7 @@ const ERROR_FETCH: u64 = 1 << 4;
 /// Describes the exception whose stub has just written to the crash port; `None` when it was no stub that wrote there.
 ///
 /// Where the I/O privilege level opens all ports, the guest itself can write to this one.
-pub(crate) fn crash_report(
-    vcpu: &VcpuFd,
-    memory: &GuestMemory,
-    tables: &Tables,
-) -> Option<String> {
+pub(crate) fn crash_report(vcpu: &VcpuFd, memory: &GuestMemory, tables: &Tables) -> Option<String> {
     let registers = vcpu.get_regs().ok();
     let stubs = tables.area + STUBS..tables.area + STUBS + STUBS_SIZE;
     if registers.is_some_and(|registers| !stubs.contains(&registers.rip)) {
