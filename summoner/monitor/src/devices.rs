@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use policies::Instant;
@@ -31,7 +30,7 @@ fn nanos(clock: ClockId) -> u64 {
 /// The daemon's wish that the guest end: told once, to the guest's next poll.
 #[derive(Debug)]
 pub struct ShutdownRequest {
-    wanted: AtomicBool,
+    /// Counts wishes, and so is readable while there are any.
     wake: OwnedFd,
 }
 
@@ -42,20 +41,19 @@ impl ShutdownRequest {
     /// When there is no descriptor left.
     pub fn new() -> std::io::Result<Arc<Self>> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Arc::new(Self { wanted: AtomicBool::new(false), wake }))
+        Ok(Arc::new(Self { wake }))
     }
 
     /// Wishes; wakes the guest if it sleeps in poll.
     pub fn make(&self) {
-        self.wanted.store(true, Ordering::SeqCst);
         // Fails only if 2^64 wishes wait already.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
+    /// Whether there was a wish; from then on there is none, however many there were.
     fn take(&self) -> bool {
-        // Resets the count; with nothing to reset it fails, which is as good.
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-        self.wanted.swap(false, Ordering::SeqCst)
+        // Resets the count; with nothing to reset it fails.
+        rustix::io::read(&self.wake, &mut [0; 8]).is_ok()
     }
 }
 

@@ -303,6 +303,8 @@ pub fn is_table(path: &str) -> bool {
 #[must_use]
 pub fn nearest(path: &str) -> Option<String> {
     let wanted: Vec<&str> = path.split('.').collect();
+    // A likeness is judged by the part that is probably wrong, the last: all keys of a table are alike otherwise.
+    let last = wanted.last().map_or(0, |part| part.len());
     let candidates = KEYS.iter().filter_map(|key| {
         // The user's own names stay as they are.
         let parts: Vec<&str> = key.path.split('.').collect();
@@ -317,7 +319,7 @@ pub fn nearest(path: &str) -> Option<String> {
             .collect();
         let filled = filled.join(".");
         let distance = distance(&filled, path);
-        (distance <= 3 && distance * 3 <= path.len()).then_some((distance, filled))
+        (distance * 2 <= last).then_some((distance, filled))
     });
     candidates.min().map(|(_, key)| key)
 }

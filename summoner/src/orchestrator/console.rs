@@ -39,7 +39,7 @@ impl Console {
             self.end_line(generation);
         }
         for line in text.lines() {
-            self.push(format!("[{generation}] * {line}"));
+            self.push(format!("[{}] * {line}", boot(generation)));
         }
     }
 
@@ -61,7 +61,7 @@ impl Console {
         // A guest must not be able to steer the terminal of whoever reads its log.
         let clean: String =
             text.chars().map(|c| if c.is_control() && c != '\t' { '.' } else { c }).collect();
-        self.push(format!("[{generation}] {clean}"));
+        self.push(format!("[{}] {clean}", boot(generation)));
     }
 
     fn push(&mut self, line: String) {
@@ -75,6 +75,11 @@ impl Console {
             self.size -= oldest.len();
         }
     }
+}
+
+/// Which boot since the daemon started: the lower half of a generation, as `summoner ps` shows it.
+const fn boot(generation: u64) -> u64 {
+    generation & 0xffff_ffff
 }
 
 #[cfg(test)]
