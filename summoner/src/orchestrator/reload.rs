@@ -30,7 +30,10 @@ impl Orchestrator {
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
-            self.remove(now, id);
+            if let Some(service) = self.services.get(&id) {
+                info!(service = service.key(), "service removed");
+            }
+            self.remove(now, id, StopReason::Removed);
         }
         for deployment in deployments {
             self.put(now, deployment);
@@ -59,12 +62,17 @@ impl Orchestrator {
         }
     }
 
-    fn remove(&mut self, now: Instant, id: ServiceId) {
+    /// Stops every service for good: the daemon goes down.
+    pub fn shut_down(&mut self, now: Instant) {
+        let all: Vec<ServiceId> = self.services.keys().copied().collect();
+        all.into_iter().for_each(|id| self.remove(now, id, StopReason::Shutdown));
+    }
+
+    fn remove(&mut self, now: Instant, id: ServiceId, reason: StopReason) {
         let Some(service) = self.services.get_mut(&id) else { return };
-        info!(service = service.key(), "service removed");
         service.removed = true;
         self.packets.command(Command::Detach(id));
-        self.stop(now, id, StopReason::Removed, None);
+        self.stop(now, id, reason, None);
     }
 }
 

@@ -55,7 +55,7 @@ pub async fn run(
             () = step(&mut orchestrator, &mut inputs) => {}
         }
     }
-    orchestrator.configure(now(), orchestrator.limits, Vec::new());
+    orchestrator.shut_down(now());
     let farewell = tokio::time::sleep(FAREWELL);
     tokio::pin!(farewell);
     while !orchestrator.services.is_empty() {

@@ -70,6 +70,7 @@ pub(super) enum StopReason {
     Admin,
     Changed,
     Removed,
+    Shutdown,
     BootTimeout,
     Exit,
 }
@@ -81,6 +82,7 @@ impl StopReason {
             Self::Admin => "admin",
             Self::Changed => "changed",
             Self::Removed => "removed",
+            Self::Shutdown => "shutdown",
             Self::BootTimeout => "boot_timeout",
             Self::Exit => "exit",
         }
