@@ -16,7 +16,7 @@
 //! ```
 //!
 //! It is a value: events and the time go in, actions come out, and [`Lifecycle::poll_timeout`] says when time alone
-//! will make a difference. Every message about an instance names its [`Generation`]; one about another instance than
+//! will make a difference. Every message about an instance names its [`policies::Generation`]; one about another instance than
 //! the present changes nothing.
 //!
 //! What holds in every reachable state, and is tested over all of them:
