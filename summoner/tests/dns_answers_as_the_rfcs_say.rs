@@ -93,8 +93,9 @@ fn to_every_kind_of_question() {
     chaos.queries[0].set_query_class(DNSClass::CH);
     assert_eq!(ask(&chaos).metadata.response_code, ResponseCode::Refused);
 
-    let counted = world.metric("summoner_dns_queries_total{qtype=\"A\",rcode=\"NXDOMAIN\"}");
-    assert_eq!(counted, 1.0);
+    // Counted after the answer has left.
+    let counted = || world.metric("summoner_dns_queries_total{qtype=\"A\",rcode=\"NXDOMAIN\"}");
+    world.wait_until("the query is counted", || counted() == 1.0);
 }
 
 #[test]
