@@ -8,9 +8,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use monitor::Shell;
 use monitor::hypercall::ShutdownRequest;
-use monitor::protocol::{BootRequest, Ending, MAX_MESSAGE, Report, recv_report};
+use monitor::protocol::{
+    BootRequest, Ending, MAX_MESSAGE, PrepareRequest, Report, Start, recv_report,
+};
+use monitor::{Pause, Shell};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -44,8 +46,7 @@ fn run(name: &str, command_line: &str) -> Result<Ending, Box<dyn std::error::Err
     let plan = images::plan(&image)?;
     let memory = plan.memory_min().max(8 << 20);
     let request = BootRequest {
-        plan,
-        memory,
+        start: Start::Image,
         command_line: command_line.to_owned(),
         mac: [2, 0, 0, 0, 0, 1],
         mtu: 1500,
@@ -57,10 +58,14 @@ fn run(name: &str, command_line: &str) -> Result<Ending, Box<dyn std::error::Err
     let (ours, reports) = pair()?;
     let (_nowhere, port) = pair()?;
     let console = std::thread::spawn(move || show(&ours));
-    let shell = Shell::new()?;
-    let mut vm =
-        shell.load(&request, &file, port, Arc::new(reports), ShutdownRequest::new()?)?.start();
-    let ending = vm.run();
+    let shell = Shell::new()?.prepare(PrepareRequest { plan, memory }, &file)?;
+    let mut vm = shell.boot(&request, port, None, Arc::new(reports), ShutdownRequest::new()?)?;
+    let ending = loop {
+        // Nobody has anything to say to the guest.
+        if let Pause::Ended(ending) = vm.run() {
+            break ending;
+        }
+    };
     drop(vm);
     console.join().map_err(|_| "the console's thread panicked")??;
     Ok(ending)

@@ -1,25 +1,26 @@
-//! The life of a monitor process: a shell, a guest, an end; watched by a thread that listens to the daemon.
-#![expect(
-    unsafe_code,
-    reason = "the process must be able to end at once, whatever its other thread does"
-)]
+//! The life of a monitor process: a shell, an image, one instance after the other, an end.
+//!
+//! One thread does it all. While it waits it waits for the daemon as well; while the guest runs, the daemon's word ends the
+//! run by a signal (`kick`).
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 
-use crate::devices::{ShutdownRequest, monotonic};
+use crate::devices::ShutdownRequest;
 use crate::ending::Ending;
 use crate::protocol::{
-    BOOT_DESCRIPTORS, BootRequest, MAX_MESSAGE, Report, Request, recv_request, send_report,
+    BootRequest, MAX_MESSAGE, PrepareRequest, Report, Request, recv_request, send_report,
 };
+use crate::running::{Pause, RunningVm};
 use crate::sandbox::{self, SandboxError};
-use crate::shell::{Shell, ShellError};
+use crate::shell::{PreparedShell, Shell, ShellError};
+use crate::snapshot::SnapshotError;
 
-/// Why a monitor ended before its guest ran.
+/// Why a monitor ended otherwise than with its guest.
 #[derive(Debug, thiserror::Error)]
 enum ControlError {
     #[error(transparent)]
@@ -27,19 +28,16 @@ enum ControlError {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error("cannot talk to the daemon")]
-    Socket(#[from] std::io::Error),
-    #[error("a boot request came without the image and the port")]
-    Descriptors,
+    Socket(#[from] io::Error),
+    #[error("the daemon asked for {0}, which is not possible now")]
+    Order(&'static str),
+    #[error("the guest cannot be suspended")]
+    Suspend(#[from] SnapshotError),
+    #[error("the daemon is gone")]
+    Abandoned,
 }
 
-/// A boot request with what came beside it.
-struct Boot {
-    request: Box<BootRequest>,
-    image: OwnedFd,
-    port: OwnedFd,
-}
-
-/// Becomes a monitor: makes a shell, waits on `control` for a boot request, runs the guest to its end.
+/// Becomes a monitor: makes a shell, does what the daemon says on `control`, runs guests to their end.
 ///
 /// It takes the whole process over, which should have only just begun: it closes every descriptor but `control` and the
 /// standard streams, gives up all privileges, and ends at once when the daemon's end of `control` is closed.
@@ -48,84 +46,165 @@ struct Boot {
 #[must_use]
 pub fn run(control: OwnedFd) -> ExitCode {
     let control = Arc::new(control);
-    match prepare(&control) {
-        Ok(Ending::Halted { status: 0, .. }) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            // If the daemon is gone there is nobody to tell.
-            let ending = Ending::Failed(chain(&error));
-            let _ = send_report(control.as_fd(), &Report::Ended(ending), SendFlags::empty());
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn prepare(control: &Arc<OwnedFd>) -> Result<Ending, ControlError> {
-    sandbox::close_descriptors(control.as_fd())?;
-    let shell = Shell::new()?;
-    let filter = sandbox::filter()?;
-    let shutdown = ShutdownRequest::new()?;
-    sandbox::drop_privileges()?;
-    let (boots, boot) = sync_channel(1);
-    let listener = Listener { control: control.clone(), shutdown: shutdown.clone(), boots };
-    std::thread::Builder::new()
-        .name("control".to_owned())
-        .stack_size(256 * 1024)
-        .spawn(move || listener.run())?;
-    send_report(control.as_fd(), &Report::ShellReady, SendFlags::empty())?;
-    let Some(Boot { request, image, port }) = wait(&boot) else {
-        return Err(ControlError::Descriptors);
+    let mut talk = Talk { control: control.clone(), buffer: vec![0; MAX_MESSAGE] };
+    let ending = match talk.live() {
+        Ok(ending) => ending,
+        Err(error) => Ending::Failed(chain(&error)),
     };
-    let loaded = shell.load(&request, &image, port, control.clone(), shutdown)?;
-    drop(image);
-    send_report(control.as_fd(), &Report::Loaded { at: monotonic() }, SendFlags::empty())?;
-    let mut vm = loaded.start();
-    sandbox::install(&filter)?;
-    send_report(vm.reports(), &Report::Entered { at: monotonic() }, SendFlags::empty())?;
-    let ending = vm.run();
-    // Before the VM is taken apart: the daemon need not wait for that.
-    send_report(vm.reports(), &Report::Ended(ending.clone()), SendFlags::empty())?;
-    Ok(ending)
+    // Before the VM is taken apart: the daemon need not wait for that. If it is gone there is nobody to tell.
+    let code = match &ending {
+        Ending::Halted { status: 0, .. } => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    };
+    let _ = send_report(control.as_fd(), &Report::Ended(ending), SendFlags::empty());
+    code
 }
 
-fn wait(boot: &Receiver<Boot>) -> Option<Boot> {
-    // The listener hangs up only after a boot request without descriptors.
-    boot.recv().ok()
+/// What the daemon wants of a guest as soon as that rests.
+enum Wish {
+    Recycle,
+    Suspend(OwnedFd),
 }
 
-/// Listens to the daemon, from before the guest until the end.
-struct Listener {
+/// What became of an instance.
+enum After {
+    Ended(Ending),
+    Parked,
+}
+
+/// The conversation with the daemon.
+struct Talk {
     control: Arc<OwnedFd>,
-    shutdown: Arc<ShutdownRequest>,
-    boots: SyncSender<Boot>,
+    buffer: Vec<u8>,
 }
 
-impl Listener {
-    fn run(self) {
-        let mut buffer = vec![0; MAX_MESSAGE];
-        let mut boots = Some(self.boots);
+impl Talk {
+    fn live(&mut self) -> Result<Ending, ControlError> {
+        sandbox::close_descriptors(self.control.as_fd())?;
+        let mut shell = Shell::new()?;
+        shell.listen(self.control.as_fd())?;
+        let filter = sandbox::filter()?;
+        let shutdown = ShutdownRequest::new()?;
+        sandbox::drop_privileges()?;
+        self.say(&Report::ShellReady)?;
+        let (request, image) = self.wait_for_image()?;
+        let shell = shell.prepare(request, &image)?;
+        drop(image);
+        sandbox::install(&filter)?;
+        self.say(&Report::Prepared)?;
+        let mut vm = self.boot(shell, shutdown)?;
         loop {
-            match recv_request(self.control.as_fd(), &mut buffer) {
-                Ok(Some((Request::Shutdown, _))) => self.shutdown.make(),
-                Ok(Some((Request::Boot(request), descriptors))) => {
-                    let descriptors: Result<[OwnedFd; BOOT_DESCRIPTORS], _> =
-                        descriptors.try_into();
-                    // A second request finds no taker; a monitor boots once.
-                    if let (Some(boots), Ok([image, port])) = (boots.take(), descriptors) {
-                        let _ = boots.send(Boot { request: Box::new(request), image, port });
-                    }
-                }
-                // The daemon is gone, or talks nonsense: nobody may be left with a guest that nobody knows.
-                Ok(None) | Err(_) => end(),
+            match self.watch(&mut vm)? {
+                After::Ended(ending) => return Ok(ending),
+                After::Parked => self.boot_again(&mut vm)?,
             }
         }
     }
-}
 
-/// Ends the process at once, also while the other thread is in the guest.
-fn end() -> ! {
-    // SAFETY: `_exit` has no preconditions; nothing of this process outlives it that would need a destructor.
-    unsafe { libc::_exit(1) }
+    fn wait_for_image(&mut self) -> Result<(PrepareRequest, OwnedFd), ControlError> {
+        match self.wait()? {
+            (Request::Prepare(request), descriptors) => {
+                let image = descriptors.into_iter().next();
+                Ok((request, image.ok_or(ControlError::Order("an image without its file"))?))
+            }
+            _ => Err(ControlError::Order("something before there was an image")),
+        }
+    }
+
+    fn boot(
+        &mut self,
+        shell: PreparedShell,
+        shutdown: Arc<ShutdownRequest>,
+    ) -> Result<RunningVm, ControlError> {
+        let (request, port, file) = self.wait_for_boot()?;
+        Ok(shell.boot(&request, port, file, self.control.clone(), shutdown)?)
+    }
+
+    fn boot_again(&mut self, vm: &mut RunningVm) -> Result<(), ControlError> {
+        let (request, port, _) = self.wait_for_boot()?;
+        Ok(vm.boot_again(&request, port)?)
+    }
+
+    fn wait_for_boot(&mut self) -> Result<(BootRequest, OwnedFd, Option<OwnedFd>), ControlError> {
+        match self.wait()? {
+            (Request::Boot(request), descriptors) => {
+                let mut descriptors = descriptors.into_iter();
+                let port =
+                    descriptors.next().ok_or(ControlError::Order("a boot without a port"))?;
+                Ok((request, port, descriptors.next()))
+            }
+            _ => Err(ControlError::Order("something else than a boot")),
+        }
+    }
+
+    /// Runs the guest until it ends or is parked.
+    fn watch(&mut self, vm: &mut RunningVm) -> Result<After, ControlError> {
+        vm.arm(true)?;
+        let mut wish = None;
+        loop {
+            // Before the guest runs: what was said before the signal was on has raised none.
+            self.listen(vm, &mut wish)?;
+            if wish.is_some() && vm.rest() {
+                match wish.take() {
+                    Some(Wish::Recycle) => {
+                        if !vm.recycle()? {
+                            return Err(ControlError::Order(
+                                "a guest back that came from no snapshot",
+                            ));
+                        }
+                        vm.arm(false)?;
+                        self.say(&Report::Parked)?;
+                        return Ok(After::Parked);
+                    }
+                    Some(Wish::Suspend(file)) => {
+                        let length = vm.suspend(file.as_fd())?;
+                        self.say(&Report::Captured { length })?;
+                        return Ok(After::Ended(Ending::Suspended));
+                    }
+                    None => {}
+                }
+            }
+            match vm.run() {
+                Pause::Ended(ending) => return Ok(After::Ended(ending)),
+                Pause::Told => {}
+            }
+        }
+    }
+
+    /// Takes everything in that the daemon has said.
+    fn listen(&mut self, vm: &RunningVm, wish: &mut Option<Wish>) -> Result<(), ControlError> {
+        loop {
+            match self.receive(RecvFlags::DONTWAIT) {
+                Ok((Request::Shutdown, _)) => vm.ask_to_shut_down(),
+                Ok((Request::Recycle, _)) => *wish = Some(Wish::Recycle),
+                Ok((Request::Suspend, descriptors)) => {
+                    let file = descriptors.into_iter().next();
+                    *wish = Some(Wish::Suspend(
+                        file.ok_or(ControlError::Order("a state without a file"))?,
+                    ));
+                }
+                Ok((Request::Prepare(_) | Request::Boot(_), _)) => {
+                    return Err(ControlError::Order("a second guest"));
+                }
+                Err(ControlError::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Result<(Request, Vec<OwnedFd>), ControlError> {
+        self.receive(RecvFlags::empty())
+    }
+
+    fn receive(&mut self, flags: RecvFlags) -> Result<(Request, Vec<OwnedFd>), ControlError> {
+        recv_request(self.control.as_fd(), &mut self.buffer, flags)?.ok_or(ControlError::Abandoned)
+    }
+
+    fn say(&self, report: &Report) -> io::Result<()> {
+        send_report(self.control.as_fd(), report, SendFlags::empty())
+    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

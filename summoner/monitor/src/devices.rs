@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::console::Console;
-use crate::protocol::{MAX_CONSOLE, Report, send_report};
+use crate::protocol::{MAX_CONSOLE, Report, Stamps, send_report};
 
 /// Octets before the IP packet in a frame.
 const ETHERNET_HEADER: usize = 14;
@@ -61,7 +61,8 @@ impl ShutdownRequest {
 #[derive(Debug)]
 struct Net {
     handle: u64,
-    port: OwnedFd,
+    /// None while the guest is parked.
+    port: Option<OwnedFd>,
     /// The longest frame, in octets.
     longest: usize,
     /// The switch has closed its end: nothing comes any more, and poll would find the port readable for ever.
@@ -75,6 +76,8 @@ pub struct Found {
     pub net: Option<u64>,
     /// The guest is asked to end.
     pub shutdown: bool,
+    /// The daemon has something to say, or is gone.
+    pub told: bool,
 }
 
 /// Everything beyond its processor and memory that a guest has.
@@ -84,7 +87,8 @@ pub struct Devices {
     console: Console,
     reports: Arc<OwnedFd>,
     shutdown: Arc<ShutdownRequest>,
-    waited: bool,
+    /// When the instance was loaded and entered; taken when it waits for the first time.
+    started: Option<(Instant, Instant)>,
     buffer: Vec<u8>,
 }
 
@@ -93,7 +97,12 @@ impl Devices {
     #[must_use]
     pub fn new(reports: Arc<OwnedFd>, shutdown: Arc<ShutdownRequest>) -> Self {
         let console = Console::new(monotonic());
-        Self { net: None, console, reports, shutdown, waited: false, buffer: Vec::new() }
+        Self { net: None, console, reports, shutdown, started: None, buffer: Vec::new() }
+    }
+
+    /// An instance that was complete at `loaded` is entered now.
+    pub fn note_entry(&mut self, loaded: Instant) {
+        self.started = Some((loaded, monotonic()));
     }
 
     /// With the network device `handle`, whose frames are messages of `port` with IP packets of at most `mtu` octets.
@@ -101,8 +110,27 @@ impl Devices {
     pub fn with_net(mut self, handle: u64, port: OwnedFd, mtu: u16) -> Self {
         let longest = usize::from(mtu) + ETHERNET_HEADER;
         self.buffer = vec![0; longest];
-        self.net = Some(Net { handle, port, longest, is_hung_up: false });
+        self.net = Some(Net { handle, port: Some(port), longest, is_hung_up: false });
         self
+    }
+
+    /// The guest is put away until its next instance: nothing of this one stays.
+    pub(crate) fn park(&mut self) {
+        if let Some(net) = &mut self.net {
+            net.port = None;
+        }
+        let _ = self.shutdown.take();
+        self.buffer.fill(0);
+    }
+
+    /// The next instance has this port.
+    pub(crate) fn unpark(&mut self, port: OwnedFd, mtu: u16) {
+        let longest = usize::from(mtu) + ETHERNET_HEADER;
+        if let Some(net) = &mut self.net {
+            *net = Net { handle: net.handle, port: Some(port), longest, is_hung_up: false };
+            self.buffer.resize(longest, 0);
+        }
+        self.console = Console::new(monotonic());
     }
 
     /// Nanoseconds since 1970 UTC.
@@ -149,18 +177,14 @@ impl Devices {
 
     /// The guest waits for input, or asks for it: the first time, it is ready.
     pub fn note_wait(&mut self) {
-        if !self.waited {
-            self.waited = true;
-            // If the daemon is gone, the control thread ends the process.
-            let _ = send_report(
-                self.reports.as_fd(),
-                &Report::Ready { at: monotonic() },
-                SendFlags::empty(),
-            );
+        if let Some((loaded, entered)) = self.started.take() {
+            let stamps = Stamps { loaded, entered, ready: monotonic() };
+            // If the daemon is gone, its socket says so soon.
+            let _ = send_report(self.reports.as_fd(), &Report::Ready(stamps), SendFlags::empty());
         }
     }
 
-    /// Waits until there is input, the guest is asked to end, or `timeout` is over.
+    /// Waits until there is input, the guest is asked to end, the daemon says something, or `timeout` is over.
     pub fn poll(&mut self, timeout: Duration) -> Found {
         let deadline = monotonic() + timeout;
         loop {
@@ -181,26 +205,33 @@ impl Devices {
             tv_nsec: i64::from(left.subsec_nanos()),
         };
         let wish = self.shutdown.wake.as_fd();
-        let port = self.net.as_ref().filter(|net| !net.is_hung_up).map(|net| net.port.as_fd());
-        let mut descriptors: [PollFd<'_>; 2] = [
+        let port = self
+            .net
+            .as_ref()
+            .filter(|net| !net.is_hung_up)
+            .and_then(|net| net.port.as_ref())
+            .map(AsFd::as_fd);
+        let mut descriptors: [PollFd<'_>; 3] = [
             PollFd::from_borrowed_fd(wish, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.reports.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(port.unwrap_or(wish), PollFlags::IN),
         ];
-        // Without a port, the wish only.
-        let watched = if port.is_some() { &mut descriptors[..] } else { &mut descriptors[..1] };
+        // Without a port, the daemon only.
+        let watched = if port.is_some() { &mut descriptors[..] } else { &mut descriptors[..2] };
         match poll(watched, Some(&timeout)) {
             Ok(0) | Err(Errno::INTR | Errno::AGAIN) => return None,
             // The descriptors are ours and open, and the list is not too long: without memory in the kernel there is
             // nothing better to do than to wait again.
             Ok(_) | Err(_) => {}
         }
-        let [wish, port] = descriptors.map(|descriptor| descriptor.revents());
+        let [wish, daemon, port] = descriptors.map(|descriptor| descriptor.revents());
+        let told = !daemon.is_empty();
         let net = self.net.as_mut().and_then(|net| {
             net.is_hung_up |= port.contains(PollFlags::HUP);
             (port.contains(PollFlags::IN) && !net.is_hung_up).then_some(net.handle)
         });
         let shutdown = wish.contains(PollFlags::IN) && self.shutdown.take();
-        (net.is_some() || shutdown).then_some(Found { net, shutdown })
+        (net.is_some() || shutdown || told).then_some(Found { net, shutdown, told })
     }
 
     /// The buffer that frames go through.
@@ -211,9 +242,8 @@ impl Devices {
     /// Sends the first `length` octets of the buffer as a frame. A full port loses it, as any network may: the ABI
     /// knows no "again" for sending.
     pub fn send(&self, length: usize) {
-        if let Some(net) = &self.net {
-            let _ =
-                send(&net.port, &self.buffer[..length], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        if let Some(port) = self.net.as_ref().and_then(|net| net.port.as_ref()) {
+            let _ = send(port, &self.buffer[..length], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         }
     }
 
@@ -221,12 +251,24 @@ impl Devices {
     ///
     /// A longer one is cut, as a TAP descriptor would.
     pub fn receive(&mut self, room: usize) -> Option<usize> {
-        let net = self.net.as_ref()?;
+        let port = self.net.as_ref()?.port.as_ref()?;
         let room = room.min(self.buffer.len());
-        match recv(&net.port, &mut self.buffer[..room], RecvFlags::DONTWAIT) {
+        match recv(port, &mut self.buffer[..room], RecvFlags::DONTWAIT) {
             Ok((0, _)) | Err(_) => None,
             Ok((length, _)) => Some(length),
         }
+    }
+
+    /// Asks the guest to end.
+    pub(crate) fn ask_to_shut_down(&self) {
+        self.shutdown.make();
+    }
+
+    /// Whether the daemon has something to say, or is gone.
+    pub(crate) fn is_told(&self) -> bool {
+        let mut daemon = [PollFd::from_borrowed_fd(self.reports.as_fd(), PollFlags::IN)];
+        // An error would be out of memory in the kernel: the next poll of the guest looks again.
+        poll(&mut daemon, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }
 
     /// The socket to the daemon.

@@ -14,6 +14,8 @@ pub enum Ending {
         /// What it left for whoever looks at the end: nothing, or 512 octets.
         cookie: Vec<u8>,
     },
+    /// Its state was kept, to be resumed.
+    Suspended,
     /// It did something that its processor does not allow.
     Crashed(String),
     /// It broke the rules of the ABI.
@@ -26,6 +28,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Halted { status, .. } => write!(f, "the guest halted with status {status}"),
+            Self::Suspended => f.write_str("the guest was suspended"),
             Self::Crashed(report) => write!(f, "the guest crashed: {report}"),
             Self::Violation(what) => {
                 write!(f, "the guest broke the rules of the hvt interface: {what}")

@@ -23,6 +23,8 @@ const SHORTEST_FRAME: u64 = 14;
 pub enum Outcome {
     /// The guest goes on.
     Continue,
+    /// It goes on waiting in its poll, but the daemon has something to say.
+    Rest,
     /// The guest is over.
     End(Ending),
 }
@@ -41,7 +43,11 @@ pub fn handle(
     let result = match call {
         Hypercall::Walltime => walltime(devices, memory, argument),
         Hypercall::Puts => puts(devices, memory, argument),
-        Hypercall::Poll => poll(devices, memory, argument),
+        Hypercall::Poll => match poll(devices, memory, argument) {
+            Ok(true) => Ok(()),
+            Ok(false) => return Outcome::Rest,
+            Err(violation) => Err(violation),
+        },
         Hypercall::BlockWrite => block_write(memory, argument),
         Hypercall::BlockRead => block_read(memory, argument),
         Hypercall::NetWrite => net_write(devices, memory, argument),
@@ -85,10 +91,37 @@ fn puts(devices: &mut Devices, memory: &GuestMemory, argument: u64) -> Result<()
     Ok(())
 }
 
-fn poll(devices: &mut Devices, memory: &GuestMemory, argument: u64) -> Result<(), Violation> {
+/// Whether the poll is over.
+fn poll(devices: &mut Devices, memory: &GuestMemory, argument: u64) -> Result<bool, Violation> {
     let poll = Poll::from_bytes(&read(memory, argument)?);
     devices.note_wait();
     let found = devices.poll(Duration::from_nanos(poll.timeout_nsecs));
+    if found == (Found { told: true, ..Found::default() }) {
+        return Ok(false);
+    }
+    finish_poll(memory, argument, poll, found)?;
+    Ok(true)
+}
+
+/// Ends the poll whose argument is at `argument`, with nothing found.
+pub(crate) fn end_poll(memory: &GuestMemory, argument: u64) -> Outcome {
+    let result = read(memory, argument).and_then(|octets| {
+        finish_poll(memory, argument, Poll::from_bytes(&octets), Found::default())
+    });
+    match result {
+        Ok(()) => Outcome::Continue,
+        Err(Violation(what)) => {
+            Outcome::End(Ending::Violation(format!("{}: {what}", Hypercall::Poll)))
+        }
+    }
+}
+
+fn finish_poll(
+    memory: &GuestMemory,
+    argument: u64,
+    poll: Poll,
+    found: Found,
+) -> Result<(), Violation> {
     // A handle is below 64: a manifest has at most 64 entries.
     let net = found.net.map_or(0, |handle| 1_u64.wrapping_shl(u32::try_from(handle).unwrap_or(0)));
     let shutdown = if found.shutdown { SHUTDOWN_REQUEST_BIT } else { 0 };

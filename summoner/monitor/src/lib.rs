@@ -3,9 +3,10 @@
 //! ```text
 //!   daemon --SEQPACKET, descriptors--> protocol
 //!                                        |
-//!      Shell (VM, vCPU, no image) --Boot--> LoadedShell (memory, plan) --seccomp--> RunningVm
-//!                                                                                     |
-//!        arch: page tables, ring-3 start, exceptions       vcpu: exits --> hypercall --> devices
+//!      Shell (VM, vCPU, no image) --Prepare--> PreparedShell (memory, tables), behind its filter --Boot--> RunningVm
+//!                                                                                               |  ^
+//!        arch: page tables, ring-3 start, exceptions       vcpu: exits --> hypercall --> devices   |
+//!                                                                          snapshot: captured, restored, recycled
 //! ```
 //!
 //! This is what a hostile guest attacks, so it is small, has no async runtime, and holds nothing but its KVM
@@ -19,14 +20,19 @@ mod devices;
 mod ending;
 mod exit;
 pub mod hypercall;
+mod kick;
 mod load;
 pub mod memory;
 pub mod probe;
 pub mod protocol;
+mod running;
 mod sandbox;
 mod shell;
+mod snapshot;
 mod vcpu;
 
 pub use control::run;
 pub use load::LoadError;
-pub use shell::{LoadedShell, RunningVm, Shell, ShellError};
+pub use running::{Pause, RunningVm};
+pub use shell::{PreparedShell, Shell, ShellError};
+pub use snapshot::SnapshotError;

@@ -54,18 +54,17 @@ pub enum LoadError {
     },
 }
 
-/// Makes the guest's memory and puts everything in it that the guest finds at its start.
+/// Makes the guest's memory and puts the image into it.
 pub(crate) fn load(
-    request: &BootRequest,
+    plan: &Plan,
+    memory_size: u64,
     image: BorrowedFd<'_>,
-    cycles: u64,
 ) -> Result<GuestMemory, LoadError> {
-    request.plan.check_memory(request.memory)?;
-    let memory = GuestMemory::new(request.memory)?;
-    for segment in &request.plan.segments {
+    plan.check_memory(memory_size)?;
+    let memory = GuestMemory::new(memory_size)?;
+    for segment in &plan.segments {
         copy(&memory, segment, image)?;
     }
-    write_boot_info(&memory, request, cycles)?;
     Ok(memory)
 }
 
@@ -101,8 +100,10 @@ fn copy(memory: &GuestMemory, segment: &Segment, image: BorrowedFd<'_>) -> Resul
     Ok(())
 }
 
-fn write_boot_info(
+/// Writes what the guest finds at its start: boot information, manifest, command line.
+pub(crate) fn write_boot_info(
     memory: &GuestMemory,
+    plan: &Plan,
     request: &BootRequest,
     cycles: u64,
 ) -> Result<(), LoadError> {
@@ -111,7 +112,7 @@ fn write_boot_info(
         return Err(LoadError::CommandLine { length: command_line.len() });
     }
     let mft = BOOT_INFO_ADDRESS + BootInfo::SIZE as u64;
-    let table = request.plan.manifest.to_table(|_, device| match device.kind {
+    let table = plan.manifest.to_table(|_, device| match device.kind {
         DeviceKind::Net => Some(EntryKind::Net { mac: request.mac, mtu: request.mtu }),
         DeviceKind::Block => None,
     });
@@ -119,7 +120,7 @@ fn write_boot_info(
     let features = Features::FRESHNESS.union(Features::SHUTDOWN_REQUEST);
     let info = BootInfo {
         mem_size: memory.size(),
-        kernel_end: request.plan.kernel_end,
+        kernel_end: plan.kernel_end,
         cpu_cycle_freq: cycles,
         cmdline,
         mft,
@@ -130,8 +131,8 @@ fn write_boot_info(
     .with_entropy(&request.entropy);
     memory.copy_in(BOOT_INFO_ADDRESS, &info.to_bytes())?;
     memory.copy_in(mft, &table)?;
-    // Memory is zero, so the NUL is there.
     memory.copy_in(cmdline, command_line)?;
+    memory.copy_in(cmdline + command_line.len() as u64, &[0])?;
     Ok(())
 }
 

@@ -6,10 +6,19 @@
 //! No huge pages are asked for. They were tried: the guest gets ready a third sooner once it runs, but clearing them takes
 //! as long before, and they cost a small guest several times its memory.
 
-use hvt_abi::memory_map::PAGE_SIZE;
+#![expect(
+    unsafe_code,
+    reason = "whole pages move between a file and guest memory without a copy between"
+)]
 
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use hvt_abi::memory_map::PAGE_SIZE;
 use vm_memory::mmap::FromRangesError;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+
+use serde::{Deserialize, Serialize};
 
 use crate::arch::Region;
 
@@ -158,11 +167,157 @@ impl GuestMemory {
         self.map.read_slice(into, GuestAddress(address)).map_err(failed)
     }
 
+    /// Ranges of addresses that the guest may write to, ascending, each as first and end.
+    pub(crate) fn writable(&self) -> &[(u64, u64)] {
+        &self.rights.writable
+    }
+
+    /// The addresses of the pages that the guest may write to and that exist: all others were never touched and are zero.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub(crate) fn touched(&self) -> io::Result<Vec<u64>> {
+        let mut touched = Vec::new();
+        for &(start, end) in &self.rights.writable {
+            let mut resident = vec![0_u8; pages(start, end)];
+            let range = self.range(start, end - start)?;
+            // SAFETY: the range is mapped, as `range` has checked; `resident` has an octet for each of its pages.
+            let result =
+                unsafe { libc::mincore(range.iov_base, range.iov_len, resident.as_mut_ptr()) };
+            if result != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let pages = (start..end).step_by(PAGE_SIZE as usize).zip(resident);
+            touched.extend(pages.filter(|(_, state)| state & 1 != 0).map(|(page, _)| page));
+        }
+        Ok(touched)
+    }
+
+    /// Reads pages from a file into the mapping, each run of pages behind the one before.
+    ///
+    /// # Errors
+    /// When a run leads out of the mapping, or the file ends before the last.
+    pub(crate) fn read_pages(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        runs: &[PageRun],
+    ) -> io::Result<()> {
+        self.transfer(offset, runs, |vectors, count, offset| {
+            // SAFETY: each vector is a part of the mapping, as `range` has checked; the kernel writes to it as a guest
+            // would, and no Rust reference into it exists.
+            unsafe { libc::preadv(file.as_raw_fd(), vectors, count, offset) }
+        })
+    }
+
+    /// Writes pages of the mapping to a file, each run of pages behind the one before.
+    ///
+    /// # Errors
+    /// When a run leads out of the mapping, or the file cannot be written.
+    pub(crate) fn write_pages(
+        &self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        runs: &[PageRun],
+    ) -> io::Result<()> {
+        self.transfer(offset, runs, |vectors, count, offset| {
+            // SAFETY: each vector is a part of the mapping, as `range` has checked; the kernel only reads it.
+            unsafe { libc::pwritev(file.as_raw_fd(), vectors, count, offset) }
+        })
+    }
+
+    fn transfer(
+        &self,
+        mut offset: u64,
+        runs: &[PageRun],
+        call: impl Fn(*const libc::iovec, libc::c_int, libc::off_t) -> isize,
+    ) -> io::Result<()> {
+        /// The most vectors of one call (IOV_MAX).
+        const VECTORS: usize = 1024;
+        let mut vectors = Vec::with_capacity(runs.len().min(VECTORS));
+        for batch in runs.chunks(VECTORS) {
+            vectors.clear();
+            let mut wanted = 0;
+            for run in batch {
+                let range = self.range(run.start, run.length())?;
+                wanted += range.iov_len;
+                vectors.push(range);
+            }
+            let count = libc::c_int::try_from(vectors.len()).map_err(io::Error::other)?;
+            let at = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+            let done = call(vectors.as_ptr(), count, at);
+            match usize::try_from(done) {
+                Ok(done) if done == wanted => offset += done as u64,
+                // Files and memory files move everything or have nothing more.
+                Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(_) => return Err(io::Error::last_os_error()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the memory of a range back to the system: it reads as zero again.
+    ///
+    /// # Errors
+    /// When it leads out of the mapping.
+    pub(crate) fn discard(&self, run: PageRun) -> io::Result<()> {
+        let range = self.range(run.start, run.length())?;
+        // SAFETY: the range is a part of a private anonymous mapping that only the guest uses, and nobody has a Rust
+        // reference into it; afterwards it is still mapped, and zero.
+        let result = unsafe { libc::madvise(range.iov_base, range.iov_len, libc::MADV_DONTNEED) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Where a range of guest memory lies in this process.
+    fn range(&self, address: u64, length: u64) -> io::Result<libc::iovec> {
+        let outside = || io::Error::new(io::ErrorKind::InvalidInput, "outside guest memory");
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        let slice = self.map.get_slice(GuestAddress(address), length).map_err(|_| outside())?;
+        Ok(libc::iovec { iov_base: slice.ptr_guard_mut().as_ptr().cast(), iov_len: length })
+    }
+
     /// Copies into the mapping, whoever may write there.
     pub(crate) fn copy_in(&self, address: u64, from: &[u8]) -> Result<(), Forbidden> {
         let failed = |_| Forbidden { address, length: from.len() as u64, need: Need::Write };
         self.map.write_slice(from, GuestAddress(address)).map_err(failed)
     }
+}
+
+/// Neighbouring pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PageRun {
+    /// Address of the first.
+    pub(crate) start: u64,
+    /// How many.
+    pub(crate) pages: u32,
+}
+
+impl PageRun {
+    /// Octets.
+    pub(crate) const fn length(self) -> u64 {
+        self.pages as u64 * PAGE_SIZE
+    }
+
+    /// First address after it.
+    pub(crate) const fn end(self) -> u64 {
+        self.start.saturating_add(self.length())
+    }
+}
+
+/// Pages in ascending order as runs.
+pub(crate) fn runs(addresses: impl IntoIterator<Item = u64>) -> Vec<PageRun> {
+    let mut runs: Vec<PageRun> = Vec::new();
+    for start in addresses {
+        match runs.last_mut() {
+            Some(last) if last.end() == start => last.pages += 1,
+            _ => runs.push(PageRun { start, pages: 1 }),
+        }
+    }
+    runs
+}
+
+fn pages(start: u64, end: u64) -> usize {
+    usize::try_from((end - start) / PAGE_SIZE).unwrap_or(usize::MAX)
 }
 
 /// Whether `address` begins a page.

@@ -1,8 +1,21 @@
 //! What the daemon and a monitor say to each other, over a `SOCK_SEQPACKET` pair: one message each, never cut.
 //!
-//! The daemon starts the monitor with its end of the pair as standard input. The monitor reports
-//! [`Report::ShellReady`], is sent [`Request::Boot`] with two descriptors beside it, and reports until
-//! [`Report::Ended`]. A closed socket ends either side.
+//! The daemon starts the monitor with its end of the pair as standard input.
+//!
+//! ```text
+//!   daemon                                 monitor
+//!            <------------- ShellReady     a VM and its vCPU
+//!   Prepare, image ------------------>
+//!            <--------------- Prepared     image, page tables, registers; behind its filter from now on
+//!   Boot, port (, snapshot) --------->     the guest runs
+//!            <------------------ Ready     at its first poll; (Captured, if it was asked for)
+//!   Recycle ------------------------->     the guest is at rest in a poll, and is put back to its snapshot
+//!            <----------------- Parked
+//!   Boot, port ---------------------->     and so on
+//!            <------------------ Ended     and the process with it
+//! ```
+//!
+//! A closed socket ends either side.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -25,25 +38,38 @@ pub const MAX_MESSAGE: usize = 32 * 1024;
 /// The most console text in one report, in octets.
 pub const MAX_CONSOLE: usize = 4096;
 
-/// Descriptors beside [`Request::Boot`]: the image's bytes, and the guest's port.
-pub const BOOT_DESCRIPTORS: usize = 2;
+/// The most descriptors beside a request: with [`Request::Boot`], the guest's port and a snapshot.
+pub const MAX_DESCRIPTORS: usize = 2;
 
 /// What the daemon asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Boot this.
+    /// Put the image, whose bytes are beside, into memory. Everything that needs no instance.
+    Prepare(PrepareRequest),
+    /// Run an instance of it. The guest's port is beside, then what [`Start`] names.
     Boot(BootRequest),
     /// Ask the guest to shut down.
     Shutdown,
+    /// Put the guest back to the snapshot it was started from, to be booted again for the same service.
+    Recycle,
+    /// Write the guest's memory and registers into the memory file beside, and end.
+    Suspend,
 }
 
-/// An image and what it is to be told.
+/// An image and the memory that it gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BootRequest {
+pub struct PrepareRequest {
     /// The checked load plan of the image beside.
     pub plan: Plan,
     /// Guest memory in octets, a multiple of 2 MiB.
     pub memory: u64,
+}
+
+/// An instance of the image that was prepared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootRequest {
+    /// Where it starts.
+    pub start: Start,
     /// The command line, without a NUL.
     pub command_line: String,
     /// The link-layer address of the guest's network device.
@@ -56,30 +82,53 @@ pub struct BootRequest {
     pub entropy: [u8; 32],
 }
 
+/// Where an instance starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// At the image's entry point.
+    Image,
+    /// There, and at its first poll its state goes into the memory file beside: its snapshot.
+    ImageAndCapture,
+    /// Where the snapshot was made whose file is beside. Not to be said to a parked shell, whose guest is there already.
+    Snapshot {
+        /// Where it begins in the file, in octets.
+        offset: u64,
+    },
+    /// Where the recycled guest stands.
+    Parked,
+}
+
 /// What a monitor reports. Stamps are on `CLOCK_MONOTONIC`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     /// The VM is made and waits for an image.
     ShellReady,
-    /// The image is in guest memory.
-    Loaded {
-        /// When.
-        at: Instant,
+    /// The image is in guest memory, and the shell waits for an instance.
+    Prepared,
+    /// The guest waits for input for the first time since it was booted.
+    Ready(Stamps),
+    /// The state at the first poll is in the memory file that came with the request, this many octets.
+    Captured {
+        /// Octets.
+        length: u64,
     },
-    /// The guest's first instruction is next.
-    Entered {
-        /// When.
-        at: Instant,
-    },
-    /// The guest waits for input for the first time.
-    Ready {
-        /// When.
-        at: Instant,
-    },
+    /// The guest is back at its snapshot, and the shell waits for the next instance.
+    Parked,
     /// The guest wrote to its console; at most [`MAX_CONSOLE`] octets.
     Console(Vec<u8>),
     /// The guest is over, and the process with it.
     Ended(Ending),
+}
+
+/// When a boot came how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamps {
+    /// The instance's memory is complete.
+    pub loaded: Instant,
+    /// The guest's first instruction was next.
+    pub entered: Instant,
+    /// It waited for input.
+    pub ready: Instant,
 }
 
 /// Sends a request and the descriptors that go with it.
@@ -92,7 +141,7 @@ pub fn send_request(
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let octets = encode(request)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BOOT_DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
@@ -104,16 +153,18 @@ pub fn send_request(
 /// Receives a request and its descriptors; `None` when the daemon is gone.
 ///
 /// # Errors
-/// When the socket fails or the message is none.
+/// When the socket fails or the message is none; [`io::ErrorKind::WouldBlock`] when `flags` say not to wait and there is
+/// none yet.
 pub fn recv_request(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
+    flags: RecvFlags,
 ) -> io::Result<Option<(Request, Vec<OwnedFd>)>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BOOT_DESCRIPTORS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let message = loop {
         let parts = &mut [IoSliceMut::new(buffer)];
-        match recvmsg(socket, parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(socket, parts, &mut ancillary, flags | RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
             other => break other?,
         }
@@ -210,10 +261,14 @@ mod tests {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
     }
 
+    fn prepare() -> Request {
+        let plan = images::plan(images::builtin::HELLO).unwrap();
+        Request::Prepare(PrepareRequest { plan, memory: 8 << 20 })
+    }
+
     fn boot() -> Request {
         Request::Boot(BootRequest {
-            plan: images::plan(images::builtin::HELLO).unwrap(),
-            memory: 8 << 20,
+            start: Start::Snapshot { offset: 4096 },
             command_line: "x".repeat(8191),
             mac: [2, 0, 0, 0, 0, 1],
             mtu: 1500,
@@ -228,11 +283,12 @@ mod tests {
         let (a, b) = pair();
         send_request(ours.as_fd(), &boot(), &[a.as_fd(), b.as_fd()]).unwrap();
         let mut buffer = vec![0; MAX_MESSAGE];
-        let (request, descriptors) = recv_request(theirs.as_fd(), &mut buffer).unwrap().unwrap();
+        let (request, descriptors) =
+            recv_request(theirs.as_fd(), &mut buffer, RecvFlags::empty()).unwrap().unwrap();
         assert_eq!(request, boot());
-        assert_eq!(descriptors.len(), BOOT_DESCRIPTORS);
+        assert_eq!(descriptors.len(), MAX_DESCRIPTORS);
         drop(ours);
-        assert!(recv_request(theirs.as_fd(), &mut buffer).unwrap().is_none());
+        assert!(recv_request(theirs.as_fd(), &mut buffer, RecvFlags::empty()).unwrap().is_none());
     }
 
     #[test]
@@ -266,10 +322,12 @@ mod tests {
 
         #[test]
         fn a_changed_message_is_a_message_or_an_error(at: usize, octet: u8) {
-            let mut octets = encode(&boot()).unwrap();
-            let index = at % octets.len();
-            octets[index] = octet;
-            let _ = decode::<Request>(&octets);
+            for message in [boot(), prepare()] {
+                let mut octets = encode(&message).unwrap();
+                let index = at % octets.len();
+                octets[index] = octet;
+                let _ = decode::<Request>(&octets);
+            }
         }
     }
 }

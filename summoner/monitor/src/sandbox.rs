@@ -65,13 +65,15 @@ pub(crate) fn filter() -> Result<BpfProgram, SandboxError> {
     const IOCTL_REQUEST: u8 = 1;
     const FCNTL_COMMAND: u8 = 1;
     const F_GETFD: u64 = 1;
+    const F_SETFL: u64 = 4;
     // The first look at a clock finds out where the kernel has put its fast way to tell the time, by calls that the filter
     // closes.
     let _ = crate::devices::monotonic();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
-    // The vCPU, and what a report of its faults needs.
-    let requests = [KVM_RUN, KVM_GET_REGS, KVM_GET_SREGS];
+    // The vCPU, what a report of its faults needs, and its state for snapshots.
+    let requests =
+        [KVM_RUN, KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_GET_XSAVE, KVM_SET_XSAVE];
     let request = |value| is(IOCTL_REQUEST, SeccompCmpOp::Eq, value);
     let ioctls = requests.into_iter().map(request).collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_ioctl, ioctls);
@@ -79,8 +81,10 @@ pub(crate) fn filter() -> Result<BpfProgram, SandboxError> {
     let not_executable = SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.cast_unsigned()));
     rules.insert(libc::SYS_mmap, vec![is(MMAP_PROT, not_executable.clone(), 0)?]);
     rules.insert(libc::SYS_mprotect, vec![is(MMAP_PROT, not_executable, 0)?]);
-    // The library looks whether a descriptor is still open before it closes it.
-    rules.insert(libc::SYS_fcntl, vec![is(FCNTL_COMMAND, SeccompCmpOp::Eq, F_GETFD)?]);
+    // The library looks whether a descriptor is still open before it closes it; the control socket's signal is turned on
+    // and off.
+    let commands = [F_GETFD, F_SETFL].map(|command| is(FCNTL_COMMAND, SeccompCmpOp::Eq, command));
+    rules.insert(libc::SYS_fcntl, commands.into_iter().collect::<Result<_, _>>()?);
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::KillProcess,
@@ -108,14 +112,17 @@ pub(crate) fn install(filter: &BpfProgram) -> Result<(), SandboxError> {
     Ok(seccompiler::apply_filter_all_threads(filter)?)
 }
 
-/// `KVM_RUN`, `KVM_GET_REGS`, `KVM_GET_SREGS` (`linux/kvm.h`).
+/// The numbers of the ioctls of a vCPU (`linux/kvm.h`).
 const KVM_RUN: u64 = 0xae80;
 const KVM_GET_REGS: u64 = 0x8090_ae81;
+const KVM_SET_REGS: u64 = 0x4090_ae82;
 const KVM_GET_SREGS: u64 = 0x8138_ae83;
+const KVM_GET_XSAVE: u64 = 0x9000_aea4;
+const KVM_SET_XSAVE: u64 = 0x5000_aea5;
 
-/// What needs no look at its arguments: frames and reports, waiting, the clocks, threads that wait for each other, memory
-/// that is given back, and the end.
-const ALLOWED: [i64; 23] = [
+/// What needs no look at its arguments: frames and reports, waiting, the clocks, memory that is asked for and given back,
+/// pages to and from the files of snapshots, and the end.
+const ALLOWED: [i64; 28] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
     libc::SYS_close,
@@ -124,10 +131,15 @@ const ALLOWED: [i64; 23] = [
     libc::SYS_futex,
     libc::SYS_gettid,
     libc::SYS_madvise,
+    libc::SYS_mincore,
     libc::SYS_mremap,
     libc::SYS_munmap,
     libc::SYS_poll,
     libc::SYS_ppoll,
+    libc::SYS_pread64,
+    libc::SYS_preadv,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
     libc::SYS_read,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,

@@ -1,21 +1,23 @@
 //! From an empty VM to a running guest, each step once and in order: the types allow no other.
 #![expect(unsafe_code, reason = "a memory slot is given to KVM as a raw address")]
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
+use images::Plan;
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_sregs, kvm_userspace_memory_region};
 use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::arch::{self, Tables};
 use crate::devices::{Devices, ShutdownRequest};
-use crate::ending::Ending;
+use crate::kick;
 use crate::load::{self, LoadError};
 use crate::memory::{Forbidden, GuestMemory};
 use crate::probe::{self, ProbeError};
-use crate::protocol::BootRequest;
-use crate::vcpu;
+use crate::protocol::{BootRequest, PrepareRequest, Start};
+use crate::running::{Capture, Origin, RunningVm};
+use crate::snapshot::{Snapshot, SnapshotError};
 
 /// Why there is no shell, or no guest in it.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +45,18 @@ pub enum ShellError {
     /// The monitor's own structures do not fit their place.
     #[error("the monitor's own memory is too small")]
     Tables(#[from] Forbidden),
+    /// The snapshot cannot be started from.
+    #[error("cannot start from the snapshot")]
+    Snapshot(#[from] SnapshotError),
+    /// The request names a start whose file is not beside it, or for which the shell is in the wrong state.
+    #[error("a boot request that cannot be carried out: {0}")]
+    Request(&'static str),
     /// There is no descriptor left.
     #[error("cannot make a descriptor; is the limit on open files reached?")]
     Descriptor(#[from] std::io::Error),
 }
 
-fn kvm(what: &'static str) -> impl Fn(kvm_ioctls::Error) -> ShellError {
+pub(crate) fn kvm(what: &'static str) -> impl Fn(kvm_ioctls::Error) -> ShellError {
     move |source| ShellError::Kvm { what, source }
 }
 
@@ -60,24 +68,17 @@ pub struct Shell {
     cycles: u64,
 }
 
-/// A guest in memory, ready to be entered.
+/// An image in memory, with its page tables, waiting for an instance.
 #[derive(Debug)]
-pub struct LoadedShell {
-    vm: VmFd,
-    vcpu: VcpuFd,
-    memory: GuestMemory,
-    tables: Tables,
-    devices: Devices,
-}
-
-/// A guest at its first instruction.
-#[derive(Debug)]
-pub struct RunningVm {
+pub struct PreparedShell {
     // Dropped before the memory: the VM must not outlive what its slot points to.
     vcpu: VcpuFd,
-    _vm: VmFd,
+    vm: VmFd,
+    plan: Plan,
+    net: Option<u64>,
+    cycles: u64,
     tables: Tables,
-    devices: Devices,
+    started: kvm_sregs,
     memory: GuestMemory,
 }
 
@@ -98,35 +99,39 @@ impl Shell {
         Ok(Self { vm, vcpu, cycles })
     }
 
-    /// Puts an image into it. `reports` is the socket to the daemon.
+    /// Lets the control socket's signal end the vCPU's runs; the process must be the shell's alone.
+    ///
+    /// # Errors
+    /// When the system refuses the signal.
+    pub(crate) fn listen(&mut self, control: BorrowedFd<'_>) -> Result<(), ShellError> {
+        kick::listen(&mut self.vcpu)?;
+        Ok(kick::own(control)?)
+    }
+
+    /// Puts an image into it: everything that can be done before an instance is known.
     ///
     /// # Errors
     /// When the image does not fit, needs what there is not, or cannot be read.
-    pub fn load(
+    pub fn prepare(
         self,
-        request: &BootRequest,
+        request: PrepareRequest,
         image: &OwnedFd,
-        port: OwnedFd,
-        reports: Arc<OwnedFd>,
-        shutdown: Arc<ShutdownRequest>,
-    ) -> Result<LoadedShell, ShellError> {
-        if request.plan.machine != images::Machine::X86_64 {
-            return Err(ShellError::Machine { found: request.plan.machine });
+    ) -> Result<PreparedShell, ShellError> {
+        let Self { vm, vcpu, cycles } = self;
+        let PrepareRequest { plan, memory: memory_size } = request;
+        if plan.machine != images::Machine::X86_64 {
+            return Err(ShellError::Machine { found: plan.machine });
         }
-        let handle = load::net_handle(&request.plan)?;
-        let image = std::os::fd::AsFd::as_fd(image);
-        let mut memory = load::load(request, image, self.cycles)?;
-        let regions = load::regions(&request.plan, request.memory);
+        let net = load::net_handle(&plan)?;
+        let mut memory = load::load(&plan, memory_size, image.as_fd())?;
+        let regions = load::regions(&plan, memory_size);
         memory.allow(&regions);
         let tables = Tables::write(&memory, regions)?;
-        attach(&self.vm, &memory).map_err(kvm("take the guest's memory"))?;
-        arch::enter(&self.vcpu, &tables, request.plan.entry, request.memory)
+        attach(&vm, &memory).map_err(kvm("take the guest's memory"))?;
+        arch::enter(&vcpu, &tables, plan.entry, memory_size)
             .map_err(kvm("set the vCPU's registers"))?;
-        let mut devices = Devices::new(reports, shutdown);
-        if let Some(handle) = handle {
-            devices = devices.with_net(handle, port, request.mtu);
-        }
-        Ok(LoadedShell { vm: self.vm, vcpu: self.vcpu, memory, tables, devices })
+        let started = vcpu.get_sregs().map_err(kvm("tell the vCPU's registers"))?;
+        Ok(PreparedShell { vcpu, vm, plan, net, cycles, tables, started, memory })
     }
 }
 
@@ -149,25 +154,41 @@ fn attach(vm: &VmFd, memory: &GuestMemory) -> Result<(), kvm_ioctls::Error> {
     unsafe { vm.set_user_memory_region(slot) }
 }
 
-impl LoadedShell {
-    /// The last step before the guest's first instruction.
-    #[must_use]
-    pub fn start(self) -> RunningVm {
-        let Self { vm, vcpu, memory, tables, devices } = self;
-        RunningVm { vcpu, _vm: vm, tables, devices, memory }
-    }
-}
-
-impl RunningVm {
-    /// Runs the guest to its end.
-    pub fn run(&mut self) -> Ending {
-        let ending = vcpu::run(&mut self.vcpu, &self.memory, &self.tables, &mut self.devices);
-        self.devices.end();
-        ending
-    }
-
-    /// The socket to the daemon.
-    pub(crate) fn reports(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.devices.reports()
+impl PreparedShell {
+    /// Makes an instance of the image: `reports` is the socket to the daemon, `file` what the request's start names.
+    ///
+    /// # Errors
+    /// When the request does not fit the image, or its snapshot cannot be used.
+    pub fn boot(
+        self,
+        request: &BootRequest,
+        port: OwnedFd,
+        file: Option<OwnedFd>,
+        reports: Arc<OwnedFd>,
+        shutdown: Arc<ShutdownRequest>,
+    ) -> Result<RunningVm, ShellError> {
+        let Self { vcpu, vm, plan, net, cycles, tables, started, memory } = self;
+        load::write_boot_info(&memory, &plan, request, cycles)?;
+        let (mut origin, mut capture) = (None, Capture::None);
+        match (request.start, file) {
+            (Start::Image, None) => {}
+            (Start::ImageAndCapture, Some(file)) => capture = Capture::AtFirstPoll(file),
+            (Start::Snapshot { offset }, Some(file)) => {
+                let snapshot = Snapshot::read(&memory, file.as_fd(), offset)?;
+                snapshot.restore(&memory, file.as_fd())?;
+                snapshot.head.registers.set(&vcpu).map_err(kvm("set the vCPU's registers"))?;
+                origin = Some(Origin { snapshot, file });
+            }
+            (Start::Parked, _) => return Err(ShellError::Request("the shell is not parked")),
+            (_, Some(_)) => return Err(ShellError::Request("a file too many")),
+            (_, None) => return Err(ShellError::Request("the file is missing")),
+        }
+        let mut devices = Devices::new(reports, shutdown);
+        if let Some(handle) = net {
+            devices = devices.with_net(handle, port, request.mtu);
+        }
+        Ok(RunningVm::new(
+            vcpu, vm, plan, cycles, tables, started, memory, devices, origin, capture,
+        ))
     }
 }

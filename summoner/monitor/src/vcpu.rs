@@ -8,38 +8,70 @@ use crate::devices::Devices;
 use crate::ending::Ending;
 use crate::exit::Exit;
 use crate::hypercall::{self, Outcome};
+use crate::kick;
 use crate::memory::GuestMemory;
 
-/// Runs the guest to its end.
+/// Why the loop ended.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// The guest waits in a poll, whose argument is there.
+    Poll(u64),
+    /// The daemon has something to say, or is gone.
+    Told,
+    /// The guest is over.
+    Ended(Ending),
+}
+
+/// Runs the guest until it polls, ends, or the daemon has something to say.
 pub(crate) fn run(
     vcpu: &mut VcpuFd,
     memory: &GuestMemory,
     tables: &Tables,
     devices: &mut Devices,
-) -> Ending {
+) -> Turn {
     loop {
-        match next_exit(vcpu) {
+        let ending = match next_exit(vcpu) {
+            Exit::Hypercall(Hypercall::Poll, argument) => return Turn::Poll(argument),
             Exit::Hypercall(call, argument) => {
                 match hypercall::handle(devices, memory, call, argument) {
-                    Outcome::Continue => {}
-                    Outcome::End(ending) => return ending,
+                    Outcome::Continue | Outcome::Rest => continue,
+                    Outcome::End(ending) => ending,
                 }
             }
-            Exit::Fault => {
-                return match arch::crash_report(vcpu, memory, tables) {
-                    Some(report) => Ending::Crashed(report),
-                    None => Ending::Violation(no_hypercall(arch::CRASH_PORT)),
-                };
+            Exit::Interrupted => {
+                kick::clear(vcpu);
+                if devices.is_told() {
+                    return Turn::Told;
+                }
+                continue;
             }
-            Exit::Interrupted => {}
-            Exit::Forbidden(what) => return Ending::Violation(what),
+            Exit::Fault => match arch::crash_report(vcpu, memory, tables) {
+                Some(report) => Ending::Crashed(report),
+                None => Ending::Violation(no_hypercall(arch::CRASH_PORT)),
+            },
+            Exit::Forbidden(what) => Ending::Violation(what),
             Exit::Dead(what) => {
-                return Ending::Crashed(format!("{what}, {}", arch::position(vcpu, tables)));
+                Ending::Crashed(format!("{what}, {}", arch::position(vcpu, tables)))
             }
             Exit::Broken(what) => {
-                return Ending::Failed(format!("{what}, {}", arch::position(vcpu, tables)));
+                Ending::Failed(format!("{what}, {}", arch::position(vcpu, tables)))
             }
-        }
+        };
+        return Turn::Ended(ending);
+    }
+}
+
+/// Lets KVM complete the instruction that the guest has exited with, without running it on: before its registers are read or
+/// set (KVM API, section 5, `immediate_exit`).
+pub(crate) fn complete(vcpu: &mut VcpuFd) -> Result<(), kvm_ioctls::Error> {
+    vcpu.set_kvm_immediate_exit(1);
+    let result = vcpu.run().map(|_| ());
+    vcpu.set_kvm_immediate_exit(0);
+    match result {
+        Err(error) if error.errno() == libc::EINTR => Ok(()),
+        Err(error) => Err(error),
+        // Nothing was left to complete, and nothing was run.
+        Ok(()) => Ok(()),
     }
 }
 

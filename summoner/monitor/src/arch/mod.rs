@@ -5,12 +5,14 @@
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{CRASH_PORT, Tables, crash_report, cycle_frequency, enter, position};
+pub(crate) use x86_64::{
+    CRASH_PORT, Registers, Tables, crash_report, cycle_frequency, enter, is_as_started, position,
+};
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!(
     "the monitor runs on x86-64 only so far; a port needs src/arch/<architecture> with Tables, enter, crash_report, \
-     position and cycle_frequency, and the MMIO addresses of the hypercalls in src/vcpu.rs"
+     position, Registers and cycle_frequency, and the MMIO addresses of the hypercalls in src/vcpu.rs"
 );
 
 use crate::memory::Need;

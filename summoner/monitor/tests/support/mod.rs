@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests: a failure is the test's")]
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use images::{Abi, Access, Digest, Machine, Manifest, Plan, Segment};
 use monitor::protocol::{
-    BootRequest, Ending, MAX_MESSAGE, Report, Request, recv_report, send_request,
+    BootRequest, Ending, MAX_MESSAGE, PrepareRequest, Report, Request, Start, recv_report,
+    send_request,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -140,29 +141,58 @@ impl Monitor {
             manifest: Manifest { devices: Vec::new() },
             digest: Digest::of(code),
         };
-        self.boot_request(BootRequest { memory, ..request(plan, "") }, code);
+        self.boot_request(Boot { memory, ..request(plan, "") }, code);
     }
 
-    /// Sends a boot request, whatever it says.
-    pub(crate) fn boot_request(&mut self, request: BootRequest, image: &[u8]) {
-        let file = memfd_create("image", MemfdFlags::CLOEXEC).unwrap();
+    /// Has an image prepared and an instance booted, whatever the requests say.
+    pub(crate) fn boot_request(&mut self, boot: Boot, image: &[u8]) {
+        self.prepare(boot.plan, boot.memory, image);
+        self.instance(&boot.instance, None);
+    }
+
+    /// Has an image prepared.
+    pub(crate) fn prepare(&mut self, plan: Plan, memory: u64, image: &[u8]) {
+        let file = memory_file();
         std::fs::File::from(file.try_clone().unwrap()).write_all(image).unwrap();
+        self.say(&Request::Prepare(PrepareRequest { plan, memory }), &[file.as_fd()]);
+    }
+
+    /// Has an instance booted, from a new port.
+    pub(crate) fn instance(&mut self, request: &BootRequest, file: Option<&OwnedFd>) {
         let (ours, theirs) = pair();
         self.port = ours;
-        let request = Request::Boot(request);
-        send_request(self.control.as_fd(), &request, &[file.as_fd(), theirs.as_fd()]).unwrap();
+        let descriptors: Vec<_> = std::iter::once(&theirs).chain(file).map(AsFd::as_fd).collect();
+        self.say(&Request::Boot(request.clone()), &descriptors);
+    }
+
+    /// Sends a request; a monitor that has ended meanwhile does not get it.
+    pub(crate) fn say(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) {
+        let _ = send_request(self.control.as_fd(), request, descriptors);
+    }
+
+    /// Waits for a report that `is_it` knows; the ending is none.
+    pub(crate) fn wait_for<T>(&mut self, is_it: impl Fn(&Report) -> Option<T>) -> T {
+        loop {
+            match self.report() {
+                Some(Report::Ended(ending)) => panic!("{ending}"),
+                Some(report) => {
+                    if let Some(found) = is_it(&report) {
+                        return found;
+                    }
+                }
+                None => panic!("the monitor ended"),
+            }
+        }
     }
 
     /// Waits until the guest waits for input.
     pub(crate) fn wait_until_ready(&mut self) {
-        loop {
-            match self.report() {
-                Some(Report::Ready { .. }) => break,
-                Some(Report::Ended(ending)) => panic!("{ending}"),
-                Some(_) => {}
-                None => panic!("the monitor ended"),
-            }
-        }
+        self.wait_for(|report| matches!(report, Report::Ready(_)).then_some(()));
+    }
+
+    /// Waits until the guest has written something.
+    pub(crate) fn wait_until_heard(&mut self) {
+        self.wait_for(|report| matches!(report, Report::Console(_)).then_some(()));
     }
 
     /// Waits for the end.
@@ -180,17 +210,34 @@ impl Monitor {
     }
 }
 
-/// An ordinary boot request.
-pub(crate) fn request(plan: Plan, command_line: &str) -> BootRequest {
+/// An image and an instance of it.
+#[derive(Clone)]
+pub(crate) struct Boot {
+    pub(crate) plan: Plan,
+    pub(crate) memory: u64,
+    pub(crate) instance: BootRequest,
+}
+
+/// An ordinary boot.
+pub(crate) fn request(plan: Plan, command_line: &str) -> Boot {
+    Boot { plan, memory: 8 << 20, instance: instance(Start::Image, command_line) }
+}
+
+/// An ordinary instance.
+pub(crate) fn instance(start: Start, command_line: &str) -> BootRequest {
     BootRequest {
-        plan,
-        memory: 8 << 20,
+        start,
         command_line: command_line.to_owned(),
         mac: MAC,
         mtu: 1500,
         generation: 7,
         entropy: [42; 32],
     }
+}
+
+/// An empty memory file.
+pub(crate) fn memory_file() -> OwnedFd {
+    memfd_create("test", MemfdFlags::CLOEXEC).unwrap()
 }
 
 /// Lets some machine code run and watches it to its end.

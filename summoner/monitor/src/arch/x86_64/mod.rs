@@ -5,10 +5,12 @@
 mod descriptors;
 mod fault;
 mod page_tables;
+mod registers;
 mod start;
 
 pub(crate) use descriptors::CRASH_PORT;
 pub(crate) use fault::{crash_report, position};
+pub(crate) use registers::{Registers, is_as_started};
 pub(crate) use start::{cycle_frequency, enter};
 
 use crate::arch::Region;
