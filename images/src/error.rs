@@ -130,7 +130,10 @@ pub enum NoteError {
         name: &'static str,
     },
     /// A note is there twice.
-    #[error("program header {index}: a second Solo5 {name} note; an image has one, keep only that")]
+    #[error(
+        "program header {index}: a second {owner} {name} note; an image has one, keep only that",
+        owner = owner(name)
+    )]
     Twice {
         /// Which program header.
         index: usize,
@@ -139,8 +142,9 @@ pub enum NoteError {
     },
     /// A note's size is not what its content or its place says.
     #[error(
-        "program header {index}: the Solo5 {name} note takes {found} bytes by its {field}, wanted {wanted}; \
-         give each note a PT_NOTE of its own with its exact size"
+        "program header {index}: the {owner} {name} note takes {found} bytes by its {field}, wanted {wanted}; \
+         give each note a PT_NOTE of its own with its exact size",
+        owner = owner(name)
     )]
     Size {
         /// Which program header.
@@ -167,6 +171,11 @@ pub enum NoteError {
         /// `abi_version`.
         version: u32,
     },
+}
+
+/// Who a note's form comes from.
+fn owner(name: &str) -> &'static str {
+    if name == crate::note::TAKES_NAME { "Summoner" } else { "Solo5" }
 }
 
 fn target_text(target: u32) -> String {

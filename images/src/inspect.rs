@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::error::ImageError;
 use crate::plan::{Plan, plan};
 
-/// Describes an image: kind, ABI, entry, segments, manifest, hash and what memory it needs.
+/// Describes an image: kind, ABI, features, entry, segments, manifest, hash and what memory it needs.
 ///
 /// # Errors
 /// When the bytes are not an image that can be booted; see [`plan()`].
@@ -20,6 +20,7 @@ pub fn describe(bytes: &[u8]) -> Result<String, ImageError> {
 fn write(text: &mut String, plan: &Plan, size: usize) -> std::fmt::Result {
     writeln!(text, "kind      unikernel, static ELF for {}", plan.machine)?;
     writeln!(text, "abi       {}", plan.abi)?;
+    writeln!(text, "takes     {}", plan.takes)?;
     writeln!(text, "size      {size} bytes")?;
     writeln!(text, "blake3    {}", plan.digest)?;
     writeln!(text, "entry     {:#x}", plan.entry)?;

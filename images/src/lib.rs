@@ -1,7 +1,7 @@
 //! From the bytes of an image to what may be booted.
 //!
 //! ```text
-//!   bytes --elf--> header, segments --note--> ABI, manifest --plan--> Plan --> the monitor
+//!   bytes --elf--> header, segments --note--> ABI, manifest, features --plan--> Plan --> the monitor
 //! ```
 //!
 //! [`plan()`] is the one door: it reads an ELF file that may come from anywhere, checks everything that the
@@ -28,5 +28,5 @@ pub use digest::Digest;
 pub use elf::Machine;
 pub use error::{ElfError, ImageError, ManifestError, MemoryError, NoteError, SegmentError};
 pub use manifest::{Device, DeviceKind, Manifest};
-pub use note::Abi;
+pub use note::{Abi, Takes};
 pub use plan::{Access, PageRange, Plan, Segment, plan};

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::elf::{ElfFile, Machine};
 use crate::error::{ImageError, MemoryError, SegmentError};
 use crate::manifest::Manifest;
-use crate::note::{self, Abi};
+use crate::note::{self, Abi, Notes, Takes};
 
 /// More segments than any linker makes; bounds the size of a plan.
 const MAX_SEGMENTS: usize = 32;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub kernel_end: u64,
     /// The devices that it needs.
     pub manifest: Manifest,
+    /// The features that it takes from a host that offers them.
+    pub takes: Takes,
     /// The hash of the whole file.
     pub digest: Digest,
 }
@@ -129,7 +131,7 @@ pub struct PageRange {
 pub fn plan(bytes: &[u8]) -> Result<Plan, ImageError> {
     let file = ElfFile::parse(bytes)?;
     file.check_interpreter()?;
-    let (abi, manifest) = note::notes(&file)?;
+    let Notes { abi, manifest, takes } = note::notes(&file)?;
     let segments = segments(&file)?;
     check_entry(file.entry, &segments)?;
     Ok(Plan {
@@ -139,6 +141,7 @@ pub fn plan(bytes: &[u8]) -> Result<Plan, ImageError> {
         kernel_end: segments.last().map_or(LOAD_MIN, |last| last.end().next_multiple_of(PAGE_SIZE)),
         segments,
         manifest,
+        takes,
         digest: Digest::of(bytes),
     })
 }

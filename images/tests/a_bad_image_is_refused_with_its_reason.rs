@@ -6,10 +6,11 @@ mod support;
 use hvt_abi::manifest::Entry;
 use images::{
     Access, ElfError, ImageError, ManifestError, MemoryError, NoteError, PageRange, SegmentError,
-    plan,
+    Takes, plan,
 };
 use support::{
-    EXECUTE, Image, PT_INTERP, PT_LOAD, PT_NOTE, Part, READ, WRITE, image, manifest_note, net,
+    EXECUTE, Image, PT_INTERP, PT_LOAD, PT_NOTE, Part, READ, TAKES, WRITE, image, manifest_note,
+    net,
 };
 
 fn refusal(change: impl FnOnce(&mut Image)) -> ImageError {
@@ -105,7 +106,7 @@ fn notes_that_are_missing_doubled_or_lie() {
     let error = note(refusal(|image| drop(image.parts.remove(4))));
     assert_eq!(error, NoteError::Missing { name: "MFT1" });
     let error = note(refusal(|image| image.parts.push(image.parts[4].clone())));
-    assert_eq!(error, NoteError::Twice { index: 5, name: "MFT1" });
+    assert_eq!(error, NoteError::Twice { index: 6, name: "MFT1" });
 
     // The descriptor's size against the program header's.
     for (part, name, true_size) in [(0, "ABI1", 16), (1, "MFT1", 4 + 8 + 208)] {
@@ -139,6 +140,45 @@ fn notes_that_are_missing_doubled_or_lie() {
         content[4..8].copy_from_slice(&2_u32.to_le_bytes());
     }));
     assert!(matches!(error, NoteError::Size { name: "MFT1", found: 0, .. }), "{error:?}");
+}
+
+#[test]
+fn features_that_lie_about_their_size() {
+    let accepted = |change: &dyn Fn(&mut Image)| {
+        let mut image = image();
+        change(&mut image);
+        plan(&image.bytes()).unwrap().takes
+    };
+    assert_eq!(accepted(&|_| {}), Takes::from(TAKES));
+    // Without the note, nothing is taken; with one for a newer host, what is unknown does no harm.
+    assert_eq!(accepted(&|image| drop(image.parts.remove(5))), Takes::default());
+    let unknown = accepted(&|image| image.part(PT_NOTE, 2).content[24..].fill(0xff));
+    assert_eq!(unknown, Takes(u32::MAX));
+    // Notes of another type, or of an owner whose name begins alike, are not this one.
+    assert_eq!(accepted(&|image| image.part(PT_NOTE, 2).content[8] = 2), Takes::default());
+    assert_eq!(accepted(&|image| image.part(PT_NOTE, 2).content[20] = b's'), Takes::default());
+    assert_eq!(accepted(&|image| image.part(PT_NOTE, 2).content.truncate(23)), Takes::default());
+
+    let name = "features";
+    let error = note(refusal(|image| image.parts.push(image.parts[5].clone())));
+    assert_eq!(error, NoteError::Twice { index: 6, name });
+    assert!(error.to_string().contains("Summoner features note"), "{error}");
+    for lie in [0, 3, 5, u32::MAX] {
+        let error = note(refusal(|image| {
+            image.part(PT_NOTE, 2).content[4..8].copy_from_slice(&lie.to_le_bytes());
+        }));
+        let wanted = u64::from(lie);
+        assert_eq!(error, NoteError::Size { index: 5, name, field: "p_filesz", found: 4, wanted });
+    }
+    for size in [0_u8, 3, 8] {
+        let error = note(refusal(|image| {
+            let content = &mut image.part(PT_NOTE, 2).content;
+            content.resize(24 + usize::from(size), 0);
+            content[4] = size;
+        }));
+        let found = u64::from(size);
+        assert_eq!(error, NoteError::Size { index: 5, name, field: "n_descsz", found, wanted: 4 });
+    }
 }
 
 #[test]

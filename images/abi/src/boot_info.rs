@@ -31,7 +31,8 @@ wire_struct! {
         guest_features: u32 at 44,
         /// Guest-physical address of the shared ring, with [`Features::SHARED_RING`].
         net_ring: u64 at 48,
-        /// The instance's generation, with [`Features::FRESHNESS`]: never the same in two boots or clones.
+        /// The instance's generation, with [`Features::FRESHNESS`]: never the same in two boots or clones. With
+        /// [`Features::RENEWAL`] it may change during a poll.
         generation: u64 at 56,
         /// Random octets that no other boot or clone was given, with [`Features::FRESHNESS`]; four words
         /// without an order among themselves.
@@ -111,6 +112,25 @@ impl Features {
     /// Our addition: a [`Poll`](crate::hypercall::Poll) may return with bit 0 of its `ready_set` set, once,
     /// when the host asks the guest to shut down.
     pub const SHUTDOWN_REQUEST: Self = Self(1 << 17);
+    /// Our addition, with [`Features::SHARED_RING`]: before it waits, every
+    /// [`Poll`](crate::hypercall::Poll) carries out what is submitted in the ring, and before it returns it
+    /// completes the reads in the ring for which there are frames; so a guest need not kick before a poll, and
+    /// reads may be submitted ahead. See [`ring`](crate::ring).
+    pub const POLL_SERVES_RING: Self = Self(1 << 18);
+    /// Our addition, with [`Features::FRESHNESS`]: `generation` and the entropy may have changed when a
+    /// [`Poll`](crate::hypercall::Poll) returns, because the guest is a clone of the one that called, or was
+    /// resumed. A guest that takes this looks at `generation` after each poll and, when it is another, begins
+    /// anew with everything that must never be the same twice.
+    pub const RENEWAL: Self = Self(1 << 19);
+
+    /// Every feature that has a name, with the name.
+    pub const NAMED: [(Self, &'static str); 5] = [
+        (Self::SHARED_RING, "shared-ring"),
+        (Self::FRESHNESS, "freshness"),
+        (Self::SHUTDOWN_REQUEST, "shutdown-request"),
+        (Self::POLL_SERVES_RING, "poll-serves-ring"),
+        (Self::RENEWAL, "renewal"),
+    ];
 
     /// Whether every bit of `other` is set in `self`.
     #[must_use]
@@ -122,6 +142,25 @@ impl Features {
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+}
+
+impl core::fmt::Display for Features {
+    /// Writes the names, and what has none as one number: `shared-ring, 0x80000000`; `none` when there is no bit.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (mut rest, mut separator) = (*self, "");
+        for (feature, name) in Self::NAMED {
+            if self.contains(feature) {
+                write!(f, "{separator}{name}")?;
+                rest.0 &= !feature.0;
+                separator = ", ";
+            }
+        }
+        match (rest.0, separator) {
+            (0, "") => f.write_str("none"),
+            (0, _) => Ok(()),
+            (unknown, separator) => write!(f, "{separator}{unknown:#x}"),
+        }
     }
 }
 
@@ -152,6 +191,17 @@ mod tests {
         assert_eq!(info.entropy(), entropy);
         assert!(info.features().contains(Features::FRESHNESS));
         assert!(!info.features().contains(Features::SHARED_RING));
+    }
+
+    #[test]
+    fn features_have_names() {
+        extern crate alloc;
+        use alloc::string::ToString;
+        assert_eq!(Features::default().to_string(), "none");
+        let some = Features::SHARED_RING.union(Features::RENEWAL);
+        assert_eq!(some.to_string(), "shared-ring, renewal");
+        assert_eq!(some.union(Features(1 << 31)).to_string(), "shared-ring, renewal, 0x80000000");
+        assert_eq!(Features(6).to_string(), "0x6");
     }
 
     #[test]

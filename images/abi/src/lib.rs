@@ -3,6 +3,7 @@
 //! - [`hypercall`]: the numbers, ports and argument structures of the eight calls;
 //! - [`boot_info`]: the page that a guest finds at its start;
 //! - [`note`] and [`manifest`]: what an image says about itself;
+//! - [`ring`]: frames without a hypercall for each;
 //! - [`memory_map`]: which guest-physical addresses mean what.
 //!
 //! Every structure exists in two forms that are the same bytes: a `repr(C)` type, which a guest places in
@@ -22,6 +23,7 @@ pub mod hypercall;
 pub mod manifest;
 pub mod memory_map;
 pub mod note;
+pub mod ring;
 
 /// The version of the hvt ABI that this crate describes.
 pub const ABI_VERSION: u32 = 2;

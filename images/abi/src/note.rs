@@ -1,8 +1,10 @@
-//! The two ELF notes by which an image says what it is: ABI1 and MFT1.
+//! The ELF notes by which an image says what it is: ABI1 and MFT1, and what features it takes.
 //!
-//! Each lies in a `PT_NOTE` of its own. Both have the owner name `Solo5`, so their common header takes
-//! [`NOTE_HEADER_SIZE`] octets: three 32-bit words and the name, padded to eight.
+//! Each lies in a `PT_NOTE` of its own. ABI1 and MFT1 have the owner name `Solo5`, so their common header takes
+//! [`NOTE_HEADER_SIZE`] octets: three 32-bit words and the name, padded to eight. The third, which an image may
+//! leave out, is our own addition: see [`TakesNote`].
 
+use crate::boot_info::Features;
 use crate::codec::{put, u32 as le32, wire_struct};
 use crate::manifest::{self, ENTRY_SIZE, Entry};
 
@@ -63,7 +65,7 @@ wire_struct! {
     }
 }
 
-/// The header of a note whose owner is [`OWNER`].
+/// What a note's header says besides its owner; its octets are those of a note whose owner is [`OWNER`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoteHeader {
     /// Octets of the descriptor.
@@ -179,7 +181,65 @@ pub const fn mft1_descriptor_size(entries: usize) -> u32 {
     }
 }
 
+/// The owner name of the note that names the features an image takes, with its NUL.
+pub const TAKES_OWNER: &[u8; 9] = b"Summoner\0";
+
+const TAKES_OWNER_SIZE: u32 = 9;
+
+/// The type of that note.
+pub const TYPE_TAKES: u32 = 1;
+
+/// Octets of that note before its descriptor: three 32-bit words and the name, padded to twelve.
+pub const TAKES_HEADER_SIZE: usize = 24;
+
+/// The `n_descsz` of that note: one 32-bit word of feature bits.
+pub const TAKES_DESCRIPTOR_SIZE: u32 = 4;
+
+/// Octets of that whole note.
+pub const TAKES_NOTE_SIZE: usize = TAKES_HEADER_SIZE + 4;
+
+/// A whole note that names the [`Features`] an image takes, to be placed in a `PT_NOTE` of its own.
+///
+/// A host that offers a feature which costs the guest something (memory for the
+/// [ring](crate::ring)) or relies on it (cloning a guest, with [`Features::RENEWAL`]) does so only if the image
+/// takes it. An image without the note takes none.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(4))]
+pub struct TakesNote([u8; TAKES_NOTE_SIZE]);
+
+impl TakesNote {
+    /// The note of an image that takes these.
+    #[must_use]
+    pub const fn new(features: Features) -> Self {
+        let mut bytes = [0; TAKES_NOTE_SIZE];
+        le32::write(&mut bytes, 0, TAKES_OWNER_SIZE);
+        le32::write(&mut bytes, 4, TAKES_DESCRIPTOR_SIZE);
+        le32::write(&mut bytes, 8, TYPE_TAKES);
+        put(&mut bytes, 12, TAKES_OWNER);
+        le32::write(&mut bytes, TAKES_HEADER_SIZE, features.0);
+        Self(bytes)
+    }
+
+    /// The note's octets.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Reads the header of a note whose owner is [`TAKES_OWNER`]; `None` when another owner wrote it.
+#[must_use]
+pub fn takes_header(bytes: &[u8; TAKES_HEADER_SIZE]) -> Option<NoteHeader> {
+    let owned = le32::read(bytes, 0) == TAKES_OWNER_SIZE
+        && bytes[12..12 + TAKES_OWNER.len()] == *TAKES_OWNER;
+    owned.then(|| NoteHeader {
+        descriptor_size: le32::read(bytes, 4),
+        note_type: le32::read(bytes, 8),
+    })
+}
+
 const _: () = {
+    assert!(size_of::<TakesNote>() == 28);
     assert!(size_of::<Abi1Note>() == 36);
     assert!(size_of::<Mft1Note<1>>() == 136);
     assert!(size_of::<Mft1Note<2>>() == 240);
@@ -206,6 +266,24 @@ mod tests {
         assert_eq!(&note.header[8..12], b"MFT1");
         assert_eq!(note.table_header, [1, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(core::mem::offset_of!(Mft1Note<2>, table_header) % 8, 0);
+    }
+
+    #[test]
+    fn the_note_of_features_has_its_own_header() {
+        let note = TakesNote::new(Features::SHARED_RING.union(Features::RENEWAL));
+        let bytes = note.as_bytes();
+        assert_eq!(bytes[..12], [9, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(&bytes[12..24], b"Summoner\0\0\0\0");
+        assert_eq!(bytes[24..], [1, 0, 8, 0]);
+        let (header, _) = bytes.split_first_chunk().unwrap();
+        let expected = NoteHeader { descriptor_size: 4, note_type: TYPE_TAKES };
+        assert_eq!(takes_header(header), Some(expected));
+        let mut other = *header;
+        other[13] = b'o';
+        assert_eq!(takes_header(&other), None);
+        other = *header;
+        other[0] = 8;
+        assert_eq!(takes_header(&other), None);
     }
 
     #[test]

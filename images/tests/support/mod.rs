@@ -1,8 +1,11 @@
 //! Makes ELF images by hand, right or wrong.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use hvt_abi::boot_info::Features;
 use hvt_abi::manifest::{Entry, Name};
-use hvt_abi::note::{Abi1Note, MFT1_PADDING, NoteHeader, TYPE_MFT1, mft1_descriptor_size};
+use hvt_abi::note::{
+    Abi1Note, MFT1_PADDING, NoteHeader, TYPE_MFT1, TakesNote, mft1_descriptor_size,
+};
 
 pub(crate) const PT_LOAD: u32 = 1;
 pub(crate) const PT_INTERP: u32 = 3;
@@ -44,7 +47,10 @@ pub(crate) struct Image {
     pub(crate) parts: Vec<Part>,
 }
 
-/// An image that is right: code, data, both notes, the interpreter.
+/// What [`image`] takes.
+pub(crate) const TAKES: Features = Features::SHARED_RING.union(Features::POLL_SERVES_RING);
+
+/// An image that is right: code, data, the notes, the interpreter.
 pub(crate) fn image() -> Image {
     Image {
         class: 2,
@@ -57,6 +63,7 @@ pub(crate) fn image() -> Image {
             Part::new(PT_INTERP, READ, 0, b"/nonexistent/solo5/\0".to_vec()),
             Part::new(PT_NOTE, READ, 0, Abi1Note::HVT.as_bytes().to_vec()),
             Part::new(PT_NOTE, READ, 0, manifest_note(&[Entry::RESERVED, net("service")])),
+            Part::new(PT_NOTE, READ, 0, TakesNote::new(TAKES).as_bytes().to_vec()),
         ],
     }
 }

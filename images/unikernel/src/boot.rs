@@ -13,6 +13,10 @@ use crate::clock::Clock;
 use crate::command_line::CommandLine;
 use crate::entropy::Entropy;
 
+/// The features that a guest made with this library takes from a host that offers them.
+#[cfg_attr(not(unikernel), expect(dead_code, reason = "the start code is not there"))]
+pub(crate) const TAKES: Features = Features::FRESHNESS.union(Features::SHUTDOWN_REQUEST);
+
 /// The guest's view of itself: made once, at the start.
 #[derive(Debug)]
 pub struct Guest {

@@ -6,9 +6,9 @@
 
 use core::panic::PanicInfo;
 
-use hvt_abi::note::{Abi1Note, INTERPRETER};
+use hvt_abi::note::{Abi1Note, INTERPRETER, TakesNote};
 
-use crate::boot::Guest;
+use crate::boot::{Guest, TAKES};
 use crate::{heap, hypercall, println};
 
 /// The exit status of a guest that panicked; the one that Rust programs have on every system.
@@ -17,6 +17,10 @@ const PANIC_STATUS: i32 = 101;
 #[used]
 #[unsafe(link_section = ".note.solo5.abi")]
 static ABI: Abi1Note = Abi1Note::HVT;
+
+#[used]
+#[unsafe(link_section = ".note.summoner.takes")]
+static TAKES_NOTE: TakesNote = TakesNote::new(TAKES);
 
 #[used]
 #[unsafe(link_section = ".interp")]

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
-use images::{Abi, Access, Digest, Machine, Manifest, Plan, Segment};
+use images::{Abi, Access, Digest, Machine, Manifest, Plan, Segment, Takes};
 use monitor::protocol::{
     BootRequest, Ending, MAX_MESSAGE, PrepareRequest, Report, Request, Start, recv_report,
     send_request,
@@ -139,6 +139,7 @@ impl Monitor {
             }],
             kernel_end: CODE + 0x1000,
             manifest: Manifest { devices: Vec::new() },
+            takes: Takes::default(),
             digest: Digest::of(code),
         };
         self.boot_request(Boot { memory, ..request(plan, "") }, code);
