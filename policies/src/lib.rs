@@ -8,9 +8,11 @@ pub mod admission;
 pub mod backoff;
 mod id;
 pub mod idle;
+pub mod parking;
 pub mod stop;
 mod time;
 pub mod units;
+pub mod warm;
 
 pub use id::{Generation, ServiceId};
 pub use time::Instant;

@@ -148,7 +148,7 @@ pub async fn serve(
 
     let limits = limits(&config);
     let mut orchestrator = Orchestrator::new(Parts {
-        engine: Box::new(Hvt::start(config.limits.ready_shells, engine_events).await?),
+        engine: Box::new(Hvt::start(config.limits.ready_shells.most(), engine_events).await?),
         packets: Box::new(Uplink(driver.handle())),
         metrics: metrics.clone(),
         limits,

@@ -28,6 +28,11 @@
 //! 5. Generations only grow.
 //! 6. A timer that is asked for does something when it fires, and nothing when it fires early.
 //! 7. If the world behaves, who is wanted runs, and who is not ends cold.
+//! 8. Only a guest that was up is asked to shut down or kept as a snapshot; one whose boot failed is destroyed.
+//!
+//! The stop mode makes no other difference to the machine: a guest that is being kept as a snapshot is `Draining` like one
+//! that was asked to shut down. A wake that comes meanwhile is remembered and summons the service as soon as the instance
+//! is gone, which is when its snapshot is stored; the grace bounds how long that may take.
 #![forbid(unsafe_code)]
 
 mod machine;

@@ -49,7 +49,7 @@ pub enum State {
         /// Whether somebody wants the service since.
         wake_pending: bool,
     },
-    /// The port is closed and the instance is made to end.
+    /// The port is closed and the instance is made to end: destroyed, asked, or kept as a snapshot first.
     Draining {
         /// The instance.
         generation: Generation,
@@ -241,7 +241,8 @@ impl Lifecycle {
             }
 
             (Wanted, Stop) => self.enter(Cold, []),
-            // Nothing can be asked of a guest that is not up: it is destroyed whatever the stop mode.
+            // Nothing can be asked of a guest that is not up, and nothing of it is worth keeping: it is destroyed
+            // whatever the stop mode.
             (Summoning { generation, .. }, Stop) => self.destroy(generation, false),
             (Running { generation, .. } | Closing { generation, .. }, Stop) => {
                 // First the switch holds again, then the guest is told.
@@ -362,10 +363,7 @@ impl Lifecycle {
     ) -> Vec<Action> {
         self.failures = 0;
         let mode = self.timing.stop;
-        let deadline = match mode {
-            StopMode::Destroy => None,
-            StopMode::Shutdown { grace } => Some(now + grace),
-        };
+        let deadline = mode.deadline(now);
         let mut actions = self
             .enter(State::Draining { generation, deadline, wake_pending, failed: false }, first);
         actions.push(Action::StopInstance { generation, mode });

@@ -10,6 +10,7 @@ use hickory_proto::rr::Name;
 use ipnet::{Ipv4Net, Ipv6Net};
 use policies::backoff::BackoffPolicy;
 use policies::stop::StopMode;
+use policies::warm::WarmPolicy;
 use synjitsu::Overflow;
 use zone::{NameServer, Soa, ZoneData};
 
@@ -93,7 +94,9 @@ pub struct Limits {
     /// Boots at once.
     pub booting: u32,
     /// Shells made ahead.
-    pub ready_shells: u32,
+    pub ready_shells: WarmPolicy,
+    /// Used shells kept for their services; 0 for none.
+    pub parked_shells: u32,
     /// First packets held.
     pub hold_flows: u32,
     /// Their memory, in octets.
@@ -159,6 +162,8 @@ pub struct Service {
     pub minimum_uptime: Duration,
     /// How a guest is made to end.
     pub stop: StopMode,
+    /// Whether the guest is kept as it is when it has just become ready, and cloned from that.
+    pub snapshot: bool,
     /// When a query that wakes is answered.
     pub answer: AnswerMode,
     /// What wakes it.
@@ -247,6 +252,7 @@ impl Config {
             ("metrics", self.metrics != other.metrics),
             ("log", self.log != other.log),
             ("limits.ready_shells", limits.0.ready_shells != limits.1.ready_shells),
+            ("limits.parked_shells", limits.0.parked_shells != limits.1.parked_shells),
             ("limits.hold_flows", limits.0.hold_flows != limits.1.hold_flows),
             ("limits.hold_bytes", limits.0.hold_bytes != limits.1.hold_bytes),
         ]
@@ -264,6 +270,7 @@ impl Config {
         self.metrics.clone_from(&running.metrics);
         self.log.clone_from(&running.log);
         self.limits.ready_shells = running.limits.ready_shells;
+        self.limits.parked_shells = running.limits.parked_shells;
         self.limits.hold_flows = running.limits.hold_flows;
         self.limits.hold_bytes = running.limits.hold_bytes;
     }

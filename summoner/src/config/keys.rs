@@ -10,6 +10,8 @@ pub enum Kind {
     Text,
     /// A whole number.
     Number,
+    /// A whole number, or a word that stands for a way to find one.
+    NumberOrWord,
     /// `true` or `false`.
     Flag,
     /// A list of texts; commas between them in a variable or a flag.
@@ -25,6 +27,7 @@ impl Kind {
         match self {
             Self::Text => "text",
             Self::Number => "number",
+            Self::NumberOrWord => "number or word",
             Self::Flag => "true or false",
             Self::List => "list of texts",
             Self::Duration => "duration",
@@ -56,7 +59,7 @@ pub const KEYS: &[Key] = &[
         "state_dir",
         Kind::Text,
         "\"/var/lib/summoner\"",
-        "Folder for what is remembered across restarts: the automatic addresses. One daemon per folder.",
+        "Folder for what is remembered across restarts: the automatic addresses, and the services' snapshots. One daemon per folder.",
     ),
     key(
         "dns.listen",
@@ -138,9 +141,28 @@ pub const KEYS: &[Key] = &[
     key("limits.booting", Kind::Number, "4", "Boots at the same time."),
     key(
         "limits.ready_shells",
+        Kind::NumberOrWord,
+        "2",
+        "Shells made ahead, so that a summon need not make one: so many, or `\"adaptive\"`: as many as the wakes of late would have needed. Each is a process with an empty VM.",
+    ),
+    key(
+        "limits.adaptive.min",
         Kind::Number,
         "2",
-        "Shells made ahead, so that a summon need not make one. Each is a process with an empty VM.",
+        "The fewest ready shells if their number is `\"adaptive\"`.",
+    ),
+    key("limits.adaptive.max", Kind::Number, "32", "The most of them."),
+    key(
+        "limits.adaptive.horizon",
+        Kind::Duration,
+        "\"1m\"",
+        "How long a burst of wakes is remembered: after this time the shells kept for its return are down to about a third.",
+    ),
+    key(
+        "limits.parked_shells",
+        Kind::Number,
+        "16",
+        "Used shells that are kept, each for the service that it served: the fastest way to that service's next guest. The services woken most, and last, keep theirs. Each takes 2 to 3 MiB; 0 for none.",
     ),
     key(
         "limits.hold_flows",
@@ -222,13 +244,19 @@ pub const KEYS: &[Key] = &[
         "services.*.stop",
         Kind::Text,
         "\"destroy\"",
-        "How a guest is made to end: `\"destroy\"` at once, `\"shutdown\"` asks it first.",
+        "How a guest is made to end: `\"destroy\"` at once; `\"shutdown\"` asks it first; `\"suspend\"` keeps its memory as a snapshot that the next wake resumes, also after a restart of the daemon.",
     ),
     key(
         "services.*.stop_grace",
         Kind::Duration,
         "\"5s\"",
-        "How long a guest that was asked may take before it is destroyed.",
+        "How long a guest that was asked may take, or its snapshot, before it is destroyed.",
+    ),
+    key(
+        "services.*.snapshot",
+        Kind::Flag,
+        "true",
+        "Whether the guest is kept as it is when it waits for its first input, and the next ones are clones of that instead of booting. Only images that renew their random numbers when told are kept. Does not concern `stop = \"suspend\"`.",
     ),
     key(
         "services.*.answer",
@@ -367,7 +395,7 @@ pub fn reference() -> String {
          a flag, commas separate the items of a list.\n\n\
          Unknown keys are errors. `summoner check` names every problem with its line and what to do. `SIGHUP` reads the\n\
          configuration again: services and limits change at once, the rest (`state_dir`, `dns`, `network`, `admin`, `metrics`, `log`,\n\
-         `limits.ready_shells`, `limits.hold_*`) at the next start. A file that is wrong leaves the old one in force.\n\n\
+         `limits.ready_shells`, `limits.parked_shells`, `limits.hold_*`) at the next start. A file that is wrong leaves the old one in force.\n\n\
          Durations have a unit of `us`, `ms`, `s`, `m`, `h` or `d`; sizes one of `B`, `KiB`, `MiB` or `GiB`. Relative paths are relative\n\
          to the file's folder.\n\n\
          <!-- Made from the table in summoner/src/config/keys.rs; a test compares. UPDATE_DOCS=1 cargo test writes it anew. -->\n",

@@ -54,9 +54,19 @@ pub(super) struct Limits {
     pub(super) instances: Option<u32>,
     pub(super) memory: Option<String>,
     pub(super) booting: Option<u32>,
-    pub(super) ready_shells: Option<u32>,
+    pub(super) ready_shells: Option<String>,
+    pub(super) adaptive: Adaptive,
+    pub(super) parked_shells: Option<u32>,
     pub(super) hold_flows: Option<u32>,
     pub(super) hold_bytes: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Adaptive {
+    pub(super) min: Option<u32>,
+    pub(super) max: Option<u32>,
+    pub(super) horizon: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,6 +103,7 @@ pub(super) struct Service {
     pub(super) minimum_uptime: Option<String>,
     pub(super) stop: Option<String>,
     pub(super) stop_grace: Option<String>,
+    pub(super) snapshot: Option<bool>,
     pub(super) answer: Option<String>,
     pub(super) ready_cap: Option<String>,
     pub(super) wake: Option<Vec<String>>,

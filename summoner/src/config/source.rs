@@ -70,6 +70,7 @@ impl Layers {
             let expected = keys::find(&key).map_or("a table", |known| match known.kind {
                 Kind::Text => "a text in quotes",
                 Kind::Number => "a whole number in range",
+                Kind::NumberOrWord => "a whole number, or a word in quotes",
                 Kind::Flag => "true or false",
                 Kind::List => "a list of texts, such as [\"a\", \"b\"]",
                 Kind::Duration => "a duration in quotes, such as \"10s\"",

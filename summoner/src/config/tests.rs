@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use policies::stop::StopMode;
+use policies::warm::WarmPolicy;
 use proptest::prelude::*;
 
 use super::addresses::{self, Assigned};
@@ -52,6 +54,11 @@ fn little_is_needed_and_the_rest_has_defaults() {
     assert_eq!(web.idle, std::time::Duration::from_secs(10));
     assert!(web.count_open_connections && web.wake.dns && web.wake.packet);
     assert_eq!(web.answer, AnswerMode::Now);
+    assert!(web.snapshot && web.stop == StopMode::Destroy);
+    assert_eq!(
+        (config.limits.ready_shells, config.limits.parked_shells),
+        (WarmPolicy::Fixed(2), 16)
+    );
 }
 
 #[test]
@@ -86,6 +93,8 @@ fn everything_can_be_said() {
         memory = "1GiB"
         booting = 2
         ready_shells = 0
+        parked_shells = 3
+        adaptive = { min = 0, max = 0, horizon = "1s" }
         hold_flows = 10
         hold_bytes = "1MiB"
         [services.web]
@@ -101,6 +110,7 @@ fn everything_can_be_said() {
         minimum_uptime = "5s"
         stop = "shutdown"
         stop_grace = "3s"
+        snapshot = false
         answer = "ready"
         ready_cap = "250ms"
         wake = ["packet"]
@@ -126,6 +136,46 @@ fn everything_can_be_said() {
     assert_eq!(config.state_dir, Path::new("/etc/summoner/state"));
     assert_eq!(config.admin.socket, Path::new("/run/x.sock"));
     assert_eq!(config.zone.name_servers.len(), 2);
+    let grace = std::time::Duration::from_secs(3);
+    assert!(!web.snapshot && web.stop == StopMode::Shutdown { grace });
+    assert_eq!(
+        (config.limits.ready_shells, config.limits.parked_shells),
+        (WarmPolicy::Fixed(0), 3)
+    );
+}
+
+#[test]
+fn the_stock_of_shells_is_a_number_or_follows_the_wakes() {
+    let minute = std::time::Duration::from_secs(60);
+    let stock = |limits: &str, flags: &[(&str, &str)]| {
+        let config = read(&format!("{SMALL}[limits]\n{limits}\n"), &[], flags);
+        config.map(|config| config.limits.ready_shells).map_err(|error| error.to_string())
+    };
+    assert_eq!(stock("ready_shells = 7", &[]), Ok(WarmPolicy::Fixed(7)));
+    assert_eq!(
+        stock("ready_shells = \"adaptive\"", &[]),
+        Ok(WarmPolicy::Adaptive { min: 2, max: 32, horizon: minute })
+    );
+    // The layers above can change the one without the other.
+    let bounds = "ready_shells = \"adaptive\"\n[limits.adaptive]\nmin = 40";
+    let policy = WarmPolicy::Adaptive { min: 40, max: 40, horizon: minute };
+    assert_eq!(stock(bounds, &[]), Ok(policy), "the default maximum gives way");
+    assert_eq!(stock(bounds, &[("limits.ready_shells", "3")]), Ok(WarmPolicy::Fixed(3)));
+    assert_eq!(
+        stock("", &[("limits.ready_shells", "adaptive"), ("limits.adaptive.min", "40")]),
+        Ok(policy)
+    );
+    let told = stock("ready_shells = \"many\"", &[]).unwrap_err();
+    assert!(told.contains("\"many\"") && told.contains("\"adaptive\""), "{told}");
+}
+
+#[test]
+fn every_stop_mode_has_its_word() {
+    let stop = |word: &str| good(&format!("{SMALL}stop = \"{word}\"\n")).services["web"].stop;
+    let grace = std::time::Duration::from_secs(5);
+    for mode in [StopMode::Destroy, StopMode::Shutdown { grace }, StopMode::Suspend { grace }] {
+        assert_eq!(stop(mode.label()), mode);
+    }
 }
 
 #[test]
@@ -189,6 +239,15 @@ fn what_cannot_work_is_refused() {
         ("[network]\nmtu = 500", "network.mtu"),
         ("[network]\ninterface = \"a/b\"", "network.interface"),
         ("[limits]\nbooting = 0", "limits.booting"),
+        ("[limits]\nready_shells = -1", "limits.ready_shells"),
+        ("[limits]\nready_shells = 2.5", "limits.ready_shells"),
+        ("[limits]\nready_shells = true", "limits.ready_shells"),
+        ("[limits]\nready_shells = \"lots\"", "limits.ready_shells"),
+        ("[limits]\nready_shells = [2]", "limits.ready_shells"),
+        ("[limits]\nparked_shells = -1", "limits.parked_shells"),
+        ("[limits.adaptive]\nmin = 5\nmax = 4", "limits.adaptive.max"),
+        ("[limits.adaptive]\nhorizon = \"0s\"", "limits.adaptive.horizon"),
+        ("snapshot = \"often\"", "services.web.snapshot"),
         ("[log]\nfilter = \"=nonsense=\"", "log.filter"),
         ("[dns]\nlisten = [\"localhost:53\"]", "dns.listen"),
     ] {

@@ -263,7 +263,8 @@ impl Instance {
                     }
                 },
                 Some(mode) = self.stops.recv() => match mode {
-                    StopMode::Destroy => {
+                    // What cannot be kept is destroyed.
+                    StopMode::Destroy | StopMode::Suspend { .. } => {
                         ending = Some(Ending::Destroyed);
                         shell.kill();
                     }

@@ -237,7 +237,7 @@ impl Stage {
                     self.orchestrator.handle_engine(self.now, EngineEvent { instance, what });
                 }
             }
-            Order::Stop(_, StopMode::Shutdown { .. }) => {}
+            Order::Stop(_, StopMode::Shutdown { .. } | StopMode::Suspend { .. }) => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use policies::stop::StopMode;
 use policies::{Generation, Instant};
 
+use super::TICK;
 use crate::{Action, Event, Lifecycle, State};
 
 /// What is wrong with it.
@@ -30,10 +31,11 @@ pub(super) enum Fault {
     BootsForNobodyAfterBackoff,
     LosesTheStopOrder,
     StaysClosingWhenThePortIsClosed,
+    AsksAGuestThatWasNeverUp,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::ForgetsWakeWhileClosing,
         Self::ForgetsWakeWhileDraining,
         Self::ForgetsWakeDuringBackoff,
@@ -56,6 +58,7 @@ impl Fault {
         Self::BootsForNobodyAfterBackoff,
         Self::LosesTheStopOrder,
         Self::StaysClosingWhenThePortIsClosed,
+        Self::AsksAGuestThatWasNeverUp,
     ];
 }
 
@@ -186,6 +189,14 @@ impl Faulty {
                 actions.retain(|action| {
                     !matches!(action, Action::StopInstance { mode: StopMode::Destroy, .. })
                 });
+            }
+            (Fault::AsksAGuestThatWasNeverUp, State::Summoning { .. }, Event::Stop) => {
+                // As if every stop went the configured way.
+                for action in actions {
+                    if let Action::StopInstance { mode, .. } = action {
+                        *mode = StopMode::Suspend { grace: TICK };
+                    }
+                }
             }
             (Fault::StaysClosingWhenThePortIsClosed, _, Event::PortClosed(_)) => {
                 *state = before.state;

@@ -24,10 +24,13 @@ fn timing(stop: StopMode) -> Timing {
 }
 
 const SHUTDOWN: StopMode = StopMode::Shutdown { grace: TICK };
+const SUSPEND: StopMode = StopMode::Suspend { grace: TICK };
+/// Every mode that there is.
+const MODES: [StopMode; 3] = [StopMode::Destroy, SHUTDOWN, SUSPEND];
 
 #[test]
 fn every_reachable_state_keeps_every_promise() {
-    for stop in [StopMode::Destroy, SHUTDOWN] {
+    for stop in MODES {
         let reached = explore(&Faulty::sound(Lifecycle::new(Generation(1), timing(stop))))
             .unwrap_or_else(|broken| panic!("{stop:?}: {broken}"));
         // A change that makes the exploration look at next to nothing must not pass.
@@ -40,7 +43,7 @@ fn every_seeded_fault_is_noticed() {
     let unnoticed: Vec<_> = Fault::ALL
         .into_iter()
         .filter(|fault| {
-            [StopMode::Destroy, SHUTDOWN].into_iter().all(|stop| {
+            MODES.into_iter().all(|stop| {
                 explore(&Faulty::new(Lifecycle::new(Generation(1), timing(stop)), *fault)).is_ok()
             })
         })
@@ -67,6 +70,33 @@ fn a_whole_life_reads_like_the_papers() {
     assert_eq!(service.handle(now, Event::Wake), [], "remembered");
     assert_eq!(service.handle(now, Event::Exited(g)), [Action::RequestAdmission]);
     assert_eq!(service.handle(now, Event::Admitted), [Action::Summon(g.next())]);
+}
+
+#[test]
+fn a_wake_during_a_suspension_wins_and_one_that_takes_too_long_is_given_up() {
+    let mut now = Instant::from_nanos(1_000);
+    let g = Generation(7);
+    let running = || {
+        let mut service = Lifecycle::new(g, timing(SUSPEND));
+        service.handle(now, Event::Wake);
+        service.handle(now, Event::Admitted);
+        service.handle(now, Event::Ready(g));
+        service.handle(now, Event::Idle(g));
+        let suspend = Action::StopInstance { generation: g, mode: SUSPEND };
+        assert_eq!(service.handle(now, Event::PortClosed(g)), [suspend]);
+        service
+    };
+    let mut kept = running();
+    assert_eq!(kept.handle(now, Event::Wake), [], "not before its snapshot is stored");
+    assert_eq!(kept.handle(now, Event::Exited(g)), [Action::RequestAdmission]);
+
+    let mut stuck = running();
+    now = now + TICK;
+    assert_eq!(stuck.poll_timeout(), Some(now));
+    let destroy = Action::StopInstance { generation: g, mode: StopMode::Destroy };
+    assert_eq!(stuck.handle_timeout(now), [destroy]);
+    assert_eq!(stuck.handle(now, Event::Exited(g)), []);
+    assert_eq!(*stuck.state(), State::Cold, "not being kept is not a failed boot");
 }
 
 #[test]

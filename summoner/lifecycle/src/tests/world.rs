@@ -259,7 +259,13 @@ impl World {
                     let process =
                         self.process.as_mut().filter(|process| process.generation == generation);
                     match process {
-                        Some(process) => process.doomed |= mode == StopMode::Destroy,
+                        Some(process) => {
+                            promise!(
+                                process.ready || mode == StopMode::Destroy,
+                                "{mode:?} of a guest that was never up"
+                            );
+                            process.doomed |= mode == StopMode::Destroy;
+                        }
                         None => promise!(false, "an instance that does not exist is stopped"),
                     }
                 }

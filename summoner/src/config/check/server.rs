@@ -1,9 +1,11 @@
 //! The daemon's own tables: `dns`, `log`, `limits`, `network`, `zone`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use ipnet::{Ipv4Net, Ipv6Net};
+use policies::warm::WarmPolicy;
 use zone::{NameServer, Soa};
 
 use super::super::checked::{Dns, Limits, Log, LogFormat, Network, ZoneSettings};
@@ -47,16 +49,51 @@ impl Checker<'_> {
         let instances = self.at_least("limits.instances", raw.instances, 256, 1);
         let memory = self.size("limits.memory", raw.memory.as_deref(), 2048 * MIB);
         let booting = self.at_least("limits.booting", raw.booting, 4, 1);
+        let ready_shells = self.ready_shells(raw);
         let hold_flows = self.at_least("limits.hold_flows", raw.hold_flows, 16_384, 1);
         let hold_bytes = self.size("limits.hold_bytes", raw.hold_bytes.as_deref(), 16 * MIB);
         Some(Limits {
             instances: instances?,
             memory: memory?,
             booting: booting?,
-            ready_shells: raw.ready_shells.unwrap_or(2),
+            ready_shells: ready_shells?,
+            parked_shells: raw.parked_shells.unwrap_or(16),
             hold_flows: hold_flows?,
             hold_bytes: hold_bytes?,
         })
+    }
+
+    /// A number, or the word `adaptive`; its bounds are judged even while they are not used.
+    fn ready_shells(&mut self, raw: &raw::Limits) -> Option<WarmPolicy> {
+        let horizon = self.duration(
+            "limits.adaptive.horizon",
+            raw.adaptive.horizon.as_deref(),
+            Duration::from_secs(60),
+        );
+        if horizon.is_some_and(|horizon| horizon.is_zero()) {
+            self.note("limits.adaptive.horizon", "\"0s\"", "more than nothing", "write \"1m\"");
+        }
+        let min = raw.adaptive.min.unwrap_or(2);
+        let max = raw.adaptive.max.unwrap_or_else(|| min.max(32));
+        if max < min {
+            let expected = format!("at least limits.adaptive.min, which is {min}");
+            self.note("limits.adaptive.max", max, &expected, "raise it, or lower the minimum");
+        }
+        let text = raw.ready_shells.as_deref().unwrap_or("2");
+        if text == "adaptive" {
+            return Some(WarmPolicy::Adaptive { min, max, horizon: horizon? });
+        }
+        let count = text.parse().ok().map(WarmPolicy::Fixed);
+        if count.is_none() {
+            let fix = "write a number such as 2, or the word \"adaptive\"";
+            self.note(
+                "limits.ready_shells",
+                format!("{text:?}"),
+                "0 or more, or \"adaptive\"",
+                fix,
+            );
+        }
+        count
     }
 
     pub(super) fn network(&mut self, raw: &raw::Network) -> Option<Network> {

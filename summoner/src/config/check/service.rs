@@ -47,14 +47,13 @@ impl Checker<'_> {
             self.duration(&key("boot_timeout"), raw.boot_timeout.as_deref(), seconds(10));
         let grace = self.duration(&key("stop_grace"), raw.stop_grace.as_deref(), seconds(5));
         let cap = self.duration(&key("ready_cap"), raw.ready_cap.as_deref(), seconds(1));
-        let shutdown =
-            self.word(&key("stop"), raw.stop.as_deref(), &[("destroy", false), ("shutdown", true)]);
+        let stop = self.stop(&key("stop"), raw.stop.as_deref(), grace);
         let ready =
             self.word(&key("answer"), raw.answer.as_deref(), &[("now", false), ("ready", true)]);
         let wake = self.wake(&key("wake"), raw.wake.as_deref());
         let hold = self.hold(name, &raw.hold);
         let backoff = self.backoff(name, &raw.backoff);
-        let (grace, cap) = (grace?, cap?);
+        let cap = cap?;
         Some(Service {
             key: name.to_owned(),
             names: names?,
@@ -67,13 +66,20 @@ impl Checker<'_> {
             idle: idle?,
             count_open_connections: raw.count_open_connections.unwrap_or(true),
             minimum_uptime: minimum_uptime?,
-            stop: if shutdown? { StopMode::Shutdown { grace } } else { StopMode::Destroy },
+            stop: stop?,
+            snapshot: raw.snapshot.unwrap_or(true),
             answer: if ready? { AnswerMode::Ready { cap } } else { AnswerMode::Now },
             wake: wake?,
             boot_timeout: boot_timeout?,
             hold: hold?,
             backoff: backoff?,
         })
+    }
+
+    fn stop(&mut self, key: &str, text: Option<&str>, grace: Option<Duration>) -> Option<StopMode> {
+        let grace = grace?;
+        let modes = [StopMode::Destroy, StopMode::Shutdown { grace }, StopMode::Suspend { grace }];
+        self.word(key, text, &modes.map(|mode| (mode.label(), mode)))
     }
 
     pub(super) fn names(
