@@ -1,31 +1,58 @@
-//! Builds the guests, which [`builtin`](src/builtin.rs) embeds.
+//! Builds the guests, which [`builtin`](src/builtin.rs) embeds, and the programs they are measured against,
+//! which [`baseline`](src/baseline.rs) embeds.
 //!
-//! They are a workspace of their own (`guests/`), compiled by the same toolchain with other flags, always in
-//! the release profile. The inner cargo gets a target directory of its own, or it would wait for the lock
-//! that the outer one holds, and an environment without the outer one's flags.
+//! Each of the two is a workspace of its own (`guests/`, `baseline/`), compiled by the same toolchain with other
+//! flags, always in the release profile. The inner cargo gets a target directory of its own, or it would wait
+//! for the lock that the outer one holds, and an environment without the outer one's flags.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::{env, fs};
 
-/// The target whose core library guests are built with; named in `guests/.cargo/config.toml` as well.
-const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The target whose libraries the programs are built with; named in their `.cargo/config.toml` as well.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The guests and the variables that tell the library where their images are.
-const GUESTS: [(&str, &str); 2] = [("hello", "GUEST_HELLO"), ("trial", "GUEST_TRIAL")];
+/// A workspace whose programs are embedded.
+struct Workspace {
+    /// Its folder, relative to this one.
+    folder: &'static str,
+    /// What its programs are, for messages.
+    what: &'static str,
+    /// The programs and the variables that tell the library where they are.
+    programs: [(&'static str, &'static str); 2],
+    /// The most octets that one of them may have.
+    size_max: u64,
+}
 
-/// The most octets that a built-in image may have: each boot copies it, and the daemon carries it.
-const SIZE_MAX: u64 = 512 * 1024;
+/// Each boot copies the image, and the daemon carries it.
+const GUESTS: Workspace = Workspace {
+    folder: "guests",
+    what: "guests",
+    programs: [("hello", "GUEST_HELLO"), ("trial", "GUEST_TRIAL")],
+    size_max: 512 * 1024,
+};
 
-/// What the guests are made from, relative to this folder. Single entries, so that a target directory left
+/// Most of these is the C library's and the standard library's code.
+const BASELINE: Workspace = Workspace {
+    folder: "baseline",
+    what: "baseline programs",
+    programs: [("baseline-http", "BASELINE_HTTP"), ("baseline-exit", "BASELINE_EXIT")],
+    size_max: 2 * 1024 * 1024,
+};
+
+/// What the programs are made from, relative to this folder. Single entries, so that a target directory left
 /// by a build made by hand does not count.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 16] = [
     "guests/Cargo.toml",
     "guests/Cargo.lock",
     "guests/.cargo",
     "guests/hello",
     "guests/trial",
+    "baseline/Cargo.toml",
+    "baseline/Cargo.lock",
+    "baseline/.cargo",
+    "baseline/src",
     "unikernel/Cargo.toml",
     "unikernel/build.rs",
     "unikernel/link",
@@ -48,77 +75,127 @@ fn build() -> Result<(), String> {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
     }
-    let variable =
-        |name: &str| env::var_os(name).ok_or_else(|| format!("cargo did not set {name}"));
     if variable("CARGO_CFG_TARGET_ARCH")? != OsStr::new("x86_64") {
         return Err(
             "the built-in guests exist for x86-64 only so far; build for an x86-64 target".into()
         );
     }
-    let guests = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("guests");
-    let target = PathBuf::from(variable("OUT_DIR")?).join("guests");
-    let mut cargo = Command::new(variable("CARGO")?);
-    cargo.args([
-        "build",
-        "--release",
-        "--locked",
-        "--bins",
-        "--target",
-        GUEST_TARGET,
-        "--target-dir",
-    ]);
-    cargo.arg(&target).current_dir(&guests);
-    // Added to the flags of the guests' own configuration.
-    cargo
-        .arg("--config")
-        .arg(format!("target.{GUEST_TARGET}.rustflags = {:?}", remappings(&guests)));
-    for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
-        if !is_inherited(&name) {
-            cargo.env_remove(name);
-        }
+    GUESTS.build()?.map_err(|failure| GUESTS.explain(&failure))?;
+    match BASELINE.build()? {
+        Ok(()) => Ok(()),
+        Err(failure) if lacks_static_library(&failure) => BASELINE.leave_out(),
+        Err(failure) => Err(BASELINE.explain(&failure)),
     }
-    let output = cargo.output().map_err(|error| {
-        format!("cannot run cargo in {} to build the guests: {error}", guests.display())
-    })?;
-    if !output.status.success() {
-        return Err(format!(
-            "the guests do not build ({}); to see it alone: cd {} && cargo build --release --locked\n{}",
-            output.status,
-            guests.display(),
-            String::from_utf8_lossy(&output.stderr)
-        ));
-    }
-    let folder = target.join(GUEST_TARGET).join("release");
-    GUESTS.iter().try_for_each(|(name, variable)| announce(&folder.join(name), variable))
 }
 
-/// Flags that keep this machine's folders out of the images, so that equal sources give equal images. (The
+fn variable(name: &str) -> Result<OsString, String> {
+    env::var_os(name).ok_or_else(|| format!("cargo did not set {name}"))
+}
+
+impl Workspace {
+    fn path(&self) -> Result<PathBuf, String> {
+        Ok(PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join(self.folder))
+    }
+
+    /// Builds the programs, and tells the library where they are; the inner error is that of cargo.
+    fn build(&self) -> Result<Result<(), Output>, String> {
+        let path = self.path()?;
+        let target = PathBuf::from(variable("OUT_DIR")?).join(self.folder);
+        let mut cargo = Command::new(variable("CARGO")?);
+        cargo.args([
+            "build",
+            "--release",
+            "--locked",
+            "--bins",
+            "--target",
+            TARGET,
+            "--target-dir",
+        ]);
+        cargo.arg(&target).current_dir(&path);
+        // Added to the flags of the workspace's own configuration.
+        cargo.arg("--config").arg(format!("target.{TARGET}.rustflags = {:?}", remappings(&path)));
+        for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+            if !is_inherited(&name) {
+                cargo.env_remove(name);
+            }
+        }
+        // What the linker says is read, see `lacks_static_library`.
+        cargo.env("LC_ALL", "C");
+        let output = cargo.output().map_err(|error| {
+            format!("cannot run cargo in {} to build the {}: {error}", path.display(), self.what)
+        })?;
+        if !output.status.success() {
+            return Ok(Err(output));
+        }
+        let folder = target.join(TARGET).join("release");
+        for (name, variable) in self.programs {
+            self.announce(&folder.join(name), variable)?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn explain(&self, failure: &Output) -> String {
+        format!(
+            "the {} do not build ({}); to see it alone: cd images/{} && cargo build --release --locked\n{}",
+            self.what,
+            failure.status,
+            self.folder,
+            String::from_utf8_lossy(&failure.stderr)
+        )
+    }
+
+    /// Tells the library where a program is, if that is small enough.
+    fn announce(&self, program: &Path, variable: &str) -> Result<(), String> {
+        let size = fs::metadata(program)
+            .map_err(|error| format!("{} was not built: {error}", program.display()))?
+            .len();
+        if size > self.size_max {
+            return Err(format!(
+                "{} has {size} bytes, at most {} are allowed; leave something out",
+                program.display(),
+                self.size_max
+            ));
+        }
+        println!("cargo::rustc-env={variable}={}", program.display());
+        Ok(())
+    }
+
+    /// Has nothing in the place of each program; whoever needs them says so then.
+    fn leave_out(&self) -> Result<(), String> {
+        println!(
+            "cargo::warning=the {} are left out, because there is no static C library (libc.a) here; to have \
+             them, install it (Fedora: glibc-static; on Debian it is in libc6-dev) and build again",
+            self.what
+        );
+        let nothing = PathBuf::from(variable("OUT_DIR")?).join("nothing");
+        fs::write(&nothing, [])
+            .map_err(|error| format!("cannot write {}: {error}", nothing.display()))?;
+        for (_, variable) in self.programs {
+            println!("cargo::rustc-env={variable}={}", nothing.display());
+        }
+        Ok(())
+    }
+}
+
+/// Whether a build failed because the linker found no library to link statically; in the words of GNU ld and
+/// of LLD. Not every distribution has `libc.a` where there is a compiler, and only the benchmark needs it.
+fn lacks_static_library(failure: &Output) -> bool {
+    let errors = String::from_utf8_lossy(&failure.stderr);
+    errors.contains("cannot find -l") || errors.contains("unable to find library -l")
+}
+
+/// Flags that keep this machine's folders out of the programs, so that equal sources give equal images. (The
 /// places of panics name source files.)
-fn remappings(guests: &Path) -> Vec<String> {
+fn remappings(workspace: &Path) -> Vec<String> {
     let cargo_home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    [(cargo_home, "cargo"), (guests.parent().map(Path::to_path_buf), "images")]
+    [(cargo_home, "cargo"), (workspace.parent().map(Path::to_path_buf), "images")]
         .into_iter()
         .filter_map(|(from, to)| {
             Some(format!("--remap-path-prefix={}={to}", from?.to_str()?.trim_end_matches('/')))
         })
         .collect()
-}
-
-/// Tells the library where an image is, if that is small enough.
-fn announce(image: &Path, variable: &str) -> Result<(), String> {
-    let size = fs::metadata(image)
-        .map_err(|error| format!("the guest {} was not built: {error}", image.display()))?
-        .len();
-    if size > SIZE_MAX {
-        return Err(format!(
-            "the guest {} has {size} bytes, at most {SIZE_MAX} are allowed; leave something out",
-            image.display()
-        ));
-    }
-    println!("cargo::rustc-env={variable}={}", image.display());
-    Ok(())
 }
 
 /// Whether the inner cargo may see a variable: not those that tell the outer one how to build (flags,

@@ -8,12 +8,14 @@
 //! monitor relies on, and returns a [`Plan`], or an [`ImageError`] that says what is wrong, where, and what
 //! to do about it. Nothing in here runs a guest or touches `/dev/kvm`.
 //!
-//! [`builtin`] holds the images that come with the program, [`inspect`] tells people about an image.
+//! [`builtin`] holds the images that come with the program, [`inspect`] tells people about an image;
+//! [`baseline`] holds the ordinary programs that unikernels are measured against.
 //!
 //! Sources: *System V Application Binary Interface* (ELF-64); Solo5's `elf_abi.h` and `mft_abi.h` for the
 //! notes. The limits are those of the hvt ABI, see [`hvt_abi::memory_map`].
 #![forbid(unsafe_code)]
 
+pub mod baseline;
 pub mod builtin;
 pub mod inspect;
 

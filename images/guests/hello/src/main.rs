@@ -12,17 +12,16 @@
 extern crate alloc;
 
 mod echo;
-mod site;
 
 use alloc::rc::Rc;
 
+use hello::HelloSite;
 use unikernel::http::Http;
 use unikernel::net::Addressing;
 use unikernel::server::Server;
 use unikernel::{Guest, println};
 
 use crate::echo::Echo;
-use crate::site::HelloSite;
 
 unikernel::main!(main, net = "service");
 
@@ -44,12 +43,14 @@ fn main(guest: &'static Guest) -> i32 {
             return USAGE;
         }
     };
-    let site = Rc::new(HelloSite::new(guest, &addressing));
+    let name = guest.command_line().value("name").unwrap_or("hello");
+    let addresses = addressing.cidrs().map(|cidr| cidr.address().into()).collect();
+    let site = Rc::new(HelloSite::new(guest, name, addresses));
     let mut server = Server::new(guest, port, &addressing);
     let http = Rc::clone(&site);
     server.listen(80, move || Http::new(Rc::clone(&http)));
     server.listen(7, Echo::default);
-    let listening = site.set_listening(guest.clock.now());
+    let listening = site.set_listening();
     let page = Rc::clone(&site);
     server
         .when_quiet(move || println!("{page}: listening {} µs after entry", listening.as_micros()));

@@ -1,16 +1,15 @@
-//! What `hello` answers.
+//! What `hello` answers, wherever it runs.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt::{self, Write as _};
+use core::net::IpAddr;
 use core::time::Duration;
 
 use unikernel::Guest;
 use unikernel::http::{Body, Request, Response, Site, Status};
-use unikernel::net::Addressing;
-use unikernel::smoltcp::wire::IpCidr;
 
 /// The most octets that `/bytes/N` sends.
 const BYTES_MAX: u64 = 1 << 30;
@@ -21,52 +20,89 @@ const ECHO_MAX: u64 = 64 * 1024;
 const HTML: &str = "text/html; charset=utf-8";
 const BINARY: &str = "application/octet-stream";
 
+/// What the site runs in, as far as its page tells.
+pub trait Host {
+    /// What served the page, in the middle of a sentence.
+    const KIND: &'static str;
+
+    /// Since the beginning of the code.
+    fn up(&self) -> Duration;
+
+    /// The instance's generation, if it has one.
+    fn generation(&self) -> Option<u64>;
+
+    /// Octets of memory, if there is a limit.
+    fn memory(&self) -> Option<u64>;
+}
+
+impl Host for &'static Guest {
+    const KIND: &'static str = "unikernel that was booted";
+
+    fn up(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Guest::generation(self)
+    }
+
+    fn memory(&self) -> Option<u64> {
+        Some(self.memory_size())
+    }
+}
+
 /// The site, one for all connections.
 #[derive(Debug)]
-pub(crate) struct HelloSite {
-    guest: &'static Guest,
+pub struct HelloSite<H> {
+    host: H,
     name: &'static str,
-    addresses: Vec<IpCidr>,
+    addresses: Vec<IpAddr>,
     listening: Cell<Duration>,
     requests: Cell<u64>,
 }
 
-impl HelloSite {
-    pub(crate) fn new(guest: &'static Guest, addressing: &Addressing) -> Self {
+impl<H: Host> HelloSite<H> {
+    /// The site of the service `name` at these addresses.
+    pub fn new(host: H, name: &'static str, addresses: Vec<IpAddr>) -> Self {
         Self {
-            guest,
-            name: guest.command_line().value("name").unwrap_or("hello"),
-            addresses: addressing.cidrs().collect(),
+            host,
+            name,
+            addresses,
             listening: Cell::default(),
             requests: Cell::default(),
         }
     }
 
-    /// Notes when the guest began to listen, for the page, and gives it back.
-    pub(crate) fn set_listening(&self, at: Duration) -> Duration {
+    /// Notes that the service listens from now on, for the page; how long after the code's beginning.
+    pub fn set_listening(&self) -> Duration {
+        let at = self.host.up();
         self.listening.set(at);
         at
     }
 
     /// Requests answered so far.
-    pub(crate) fn requests(&self) -> u64 {
+    pub fn requests(&self) -> u64 {
         self.requests.get()
     }
 
     fn page(&self) -> Vec<u8> {
         let name = Escaped(self.name);
         let mut addresses = String::new();
-        for cidr in &self.addresses {
+        for address in &self.addresses {
             // Writing to a string does not fail.
-            let _ = write!(addresses, "{}<br>", cidr.address());
+            let _ = write!(addresses, "{address}<br>");
         }
+        let kind = H::KIND;
         let generation =
-            self.guest.generation().map_or_else(|| "unknown".into(), |number| format!("{number}"));
+            self.host.generation().map_or_else(|| "unknown".into(), |number| format!("{number}"));
         let listening = self.listening.get().as_micros();
         let requests = self.requests();
-        let up = self.guest.clock.now();
+        let up = self.host.up();
         let (seconds, millis) = (up.as_secs(), up.subsec_millis());
-        let memory = self.guest.memory_size() >> 20;
+        let memory = self
+            .host
+            .memory()
+            .map_or_else(|| "unlimited".into(), |octets| format!("{} MiB", octets >> 20));
         format!(
             "<!DOCTYPE html>\n\
              <html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}</title>\n\
@@ -75,7 +111,7 @@ impl HelloSite {
              color:#223;background:#fafaf7}}th{{text-align:left;font-weight:normal;color:#667;\
              padding-right:1.5em;vertical-align:top}}</style></head>\n\
              <body><h1>Hello from {name}</h1>\n\
-             <p>This page was served by a unikernel that was booted because you asked for it.</p>\n\
+             <p>This page was served by a {kind} because you asked for it.</p>\n\
              <table>\n\
              <tr><th>service</th><td>{name}</td></tr>\n\
              <tr><th>generation</th><td>{generation}</td></tr>\n\
@@ -83,7 +119,7 @@ impl HelloSite {
              <tr><th>entry to listening</th><td>{listening} µs</td></tr>\n\
              <tr><th>requests answered</th><td>{requests}</td></tr>\n\
              <tr><th>up for</th><td>{seconds}.{millis:03} s</td></tr>\n\
-             <tr><th>memory</th><td>{memory} MiB</td></tr>\n\
+             <tr><th>memory</th><td>{memory}</td></tr>\n\
              </table></body></html>\n"
         )
         .into_bytes()
@@ -119,14 +155,14 @@ impl HelloSite {
     }
 }
 
-impl Site for HelloSite {
+impl<H: Host> Site for HelloSite<H> {
     fn respond(&self, request: &Request<'_>) -> Response {
         self.requests.set(self.requests.get() + 1);
         self.route(request)
     }
 }
 
-impl fmt::Display for HelloSite {
+impl<H> fmt::Display for HelloSite<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }

@@ -92,7 +92,8 @@ impl Response {
     }
 
     /// The head, for a body of `length` octets.
-    pub(crate) fn head(&self, length: u64, keep_alive: bool) -> Vec<u8> {
+    #[must_use]
+    pub fn head(&self, length: u64, keep_alive: bool) -> Vec<u8> {
         let mut head = Text(Vec::with_capacity(192));
         // Writing to a vector does not fail.
         let _ = write!(
