@@ -10,7 +10,9 @@ use crate::config::addresses::{self, AddressError, Assigned};
 use crate::config::{Config, ImageRef, Network, Service};
 use crate::dns::ServiceSignal;
 use crate::image::{LoadError, LoadedImage};
+use crate::engine::Template;
 use crate::orchestrator::Deployment;
+use crate::snapshots::{KeyParts, Machine};
 use crate::state::{State, StateError};
 
 /// Why a configuration cannot be deployed.
@@ -31,6 +33,7 @@ pub enum DeployError {
 #[derive(Debug)]
 pub struct Deployer {
     state: State,
+    machine: Machine,
     numbers: HashMap<String, (ServiceId, Arc<ServiceSignal>)>,
 }
 
@@ -38,7 +41,7 @@ impl Deployer {
     /// A deployer that remembers in `state`.
     #[must_use]
     pub fn new(state: State) -> Self {
-        Self { state, numbers: HashMap::new() }
+        Self { state, machine: Machine::this(), numbers: HashMap::new() }
     }
 
     /// The first generation of this life of the daemon.
@@ -60,17 +63,43 @@ impl Deployer {
             .map(|(key, settings)| {
                 let (id, signal) = self.number(key);
                 let addresses = assigned.get(key).cloned().unwrap_or_default();
-                Deployment {
-                    id,
-                    signal,
-                    image: images[&settings.image].clone(),
-                    command_line: command_line(&config.network, settings, &addresses),
-                    mac: guest_mac(id),
-                    addresses,
-                    settings: settings.clone(),
-                }
+                let template = self.template(config, settings, id, &addresses, &images);
+                Deployment { id, signal, template, addresses, settings: settings.clone() }
             })
             .collect())
+    }
+
+    fn template(
+        &self,
+        config: &Config,
+        settings: &Service,
+        id: ServiceId,
+        addresses: &Assigned,
+        images: &HashMap<ImageRef, Arc<LoadedImage>>,
+    ) -> Arc<Template> {
+        let image = images[&settings.image].clone();
+        let command_line = command_line(&config.network, settings, addresses);
+        let (mac, mtu) = (guest_mac(id), config.network.mtu);
+        let key = self.machine.key(KeyParts {
+            image: image.plan.digest.as_bytes(),
+            memory: settings.memory,
+            command_line: &command_line,
+            mac,
+            mtu,
+            ..KeyParts::default()
+        });
+        Arc::new(Template {
+            service: id,
+            name: settings.key.clone(),
+            image,
+            memory: settings.memory,
+            command_line,
+            mac,
+            mtu,
+            snapshot: settings.snapshot,
+            stop: settings.stop,
+            key,
+        })
     }
 
     fn number(&mut self, key: &str) -> (ServiceId, Arc<ServiceSignal>) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use policies::stop::StopMode;
 
-use super::{Engine, InstanceId, InstanceSpec};
+use super::{Engine, InstanceId, InstanceSpec, Template};
 
 /// An order that the engine was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ impl Fake {
 }
 
 impl Engine for Fake {
+    fn anticipate(&mut self, _: &[Arc<Template>]) {}
+
     fn summon(&mut self, spec: InstanceSpec, port: OwnedFd) {
         let mut state = self.lock();
         state.orders.push(Order::Summon(spec.id));

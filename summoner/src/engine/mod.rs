@@ -7,16 +7,16 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+pub use monitor::protocol::Stamps;
 use policies::stop::StopMode;
 use policies::{Generation, Instant, ServiceId};
+use serde::{Deserialize, Serialize};
 
 use crate::image::LoadedImage;
-
-pub use shell::ShellError;
+use crate::snapshots::SnapshotKey;
 
 pub mod fake;
 pub mod hvt;
-mod shell;
 
 /// One instance: which boot of which service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,11 +27,13 @@ pub struct InstanceId {
     pub generation: Generation,
 }
 
-/// Everything an engine needs to know to boot an instance.
-#[derive(Debug, Clone)]
-pub struct InstanceSpec {
-    /// Who is booted.
-    pub id: InstanceId,
+/// What the instances of a service have in common: everything an engine needs to know to boot one.
+#[derive(Debug)]
+pub struct Template {
+    /// The service.
+    pub service: ServiceId,
+    /// Its key in the configuration.
+    pub name: String,
     /// What is booted.
     pub image: Arc<LoadedImage>,
     /// Guest memory, in octets; a multiple of 2 MiB.
@@ -42,6 +44,59 @@ pub struct InstanceSpec {
     pub mac: [u8; 6],
     /// The largest IP packet of the guest's network device, in octets.
     pub mtu: u16,
+    /// Whether a snapshot is made of the first boot, and used for the next ones.
+    pub snapshot: bool,
+    /// How its instances end.
+    pub stop: StopMode,
+    /// What a snapshot of it must be of.
+    pub key: SnapshotKey,
+}
+
+impl Template {
+    /// Whether the image takes it that it is restored more than once: it draws new random numbers then.
+    #[must_use]
+    pub fn takes_renewal(&self) -> bool {
+        self.image.plan.takes.contains(images::Features::RENEWAL)
+    }
+
+    /// Whether snapshots of its boots are made and used.
+    #[must_use]
+    pub fn wants_snapshot(&self) -> bool {
+        self.snapshot && self.takes_renewal()
+    }
+}
+
+/// An instance to be booted.
+#[derive(Debug, Clone)]
+pub struct InstanceSpec {
+    /// Who is booted.
+    pub id: InstanceId,
+    /// What it has in common with the other instances of its service.
+    pub template: Arc<Template>,
+}
+
+/// Where the shell of an instance came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShellSource {
+    /// It was made for it.
+    Made,
+    /// It was ready, with the image in it.
+    Ready,
+    /// It had served the service before, and was parked for it.
+    Parked,
+}
+
+impl ShellSource {
+    /// The closed set of words for metrics and log fields.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Made => "made",
+            Self::Ready => "ready",
+            Self::Parked => "parked",
+        }
+    }
 }
 
 /// What an engine tells about an instance.
@@ -60,17 +115,15 @@ pub enum Happening {
     ShellTaken {
         /// When.
         at: Instant,
-        /// Whether the shell was waiting in the pool.
-        pooled: bool,
+        /// Where it came from.
+        source: ShellSource,
         /// The operating system's number of the monitor process.
         process: u32,
     },
-    /// The image is in guest memory.
-    Loaded(Instant),
-    /// The vCPU runs the guest's first instruction.
-    Entered(Instant),
+    /// It goes on from a snapshot at which it listens already: frames may be sent to it, although it is not entered yet.
+    Restored(Instant),
     /// The guest waits for input for the first time.
-    Ready(Instant),
+    Ready(Stamps),
     /// The guest wrote to its console.
     Console(Vec<u8>),
     /// The instance's process is gone, and its memory with it. The last event of an instance.
@@ -92,6 +145,8 @@ pub enum Ending {
     },
     /// It was destroyed on our order.
     Destroyed,
+    /// Its state is kept, on our order.
+    Suspended,
     /// Something went wrong; the text is a report, possibly of several lines.
     Failed(String),
 }
@@ -103,6 +158,7 @@ impl Ending {
         match self {
             Self::Halted { .. } => "halted",
             Self::Destroyed => "destroyed",
+            Self::Suspended => "suspended",
             Self::Failed(_) => "failed",
         }
     }
@@ -113,17 +169,21 @@ impl std::fmt::Display for Ending {
         match self {
             Self::Halted { status } => write!(f, "the guest halted with status {status}"),
             Self::Destroyed => f.write_str("destroyed"),
+            Self::Suspended => f.write_str("suspended"),
             Self::Failed(report) => f.write_str(report),
         }
     }
 }
 
-/// What the orchestrator asks of an engine. Both calls return at once.
+/// What the orchestrator asks of an engine. All calls return at once.
 pub trait Engine: Send {
+    /// These are the services, all of them; what can be prepared for their instances may be.
+    fn anticipate(&mut self, templates: &[Arc<Template>]);
+
     /// Boots an instance; `port` is the guest's end of its network port.
     fn summon(&mut self, spec: InstanceSpec, port: OwnedFd);
 
-    /// Ends an instance. With [`StopMode::Shutdown`] the guest is asked; that it really ends, in time,
-    /// is for the caller to watch. Unknown instances are those that ended already: nothing happens.
+    /// Ends an instance. With [`StopMode::Shutdown`] the guest is asked, with [`StopMode::Suspend`] its state is kept; that
+    /// it really ends, in time, is for the caller to watch. Unknown instances are those that ended already: nothing happens.
     fn stop(&mut self, instance: InstanceId, mode: StopMode);
 }

@@ -30,7 +30,9 @@ pub use request::{Request, ServiceStatus};
 pub use service::Deployment;
 
 use crate::dns::QueryWake;
-use crate::engine::{Ending, Engine, EngineEvent, Happening, InstanceId, InstanceSpec};
+use crate::engine::{
+    Ending, Engine, EngineEvent, Happening, InstanceId, InstanceSpec, ShellSource,
+};
 use crate::metrics::Metrics;
 use service::{Service, StopReason, state_label};
 use timeline::{Cause, Timeline};
@@ -49,7 +51,6 @@ pub struct Orchestrator {
     packets: Box<dyn PacketPath>,
     metrics: Metrics,
     limits: admission::Limits,
-    mtu: u16,
     /// Where new services start to count their generations.
     first_generation: Generation,
     services: HashMap<ServiceId, Service>,
@@ -77,8 +78,6 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What may run.
     pub limits: admission::Limits,
-    /// The largest IP packet on a guest's network, in octets.
-    pub mtu: u16,
     /// Where generations start; above all that were ever used before.
     pub first_generation: Generation,
 }
@@ -93,13 +92,12 @@ impl Orchestrator {
     /// An orchestrator without services.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { engine, packets, metrics, limits, mtu, first_generation } = parts;
+        let Parts { engine, packets, metrics, limits, first_generation } = parts;
         Self {
             engine,
             packets,
             metrics,
             limits,
-            mtu,
             first_generation,
             services: HashMap::new(),
             admission: VecDeque::new(),
@@ -177,22 +175,25 @@ impl Orchestrator {
         let current = service.lifecycle.generation() == Some(generation);
         match what {
             Happening::Console(octets) => service.console.write(generation.0, &octets),
-            Happening::ShellTaken { at, pooled, process } if current => {
+            Happening::ShellTaken { at, source, process } if current => {
                 service.timeline.shell_taken = Some(at);
-                service.timeline.pooled = Some(pooled);
+                service.timeline.shell = Some(source);
                 service.process = Some(process);
             }
-            Happening::Loaded(at) if current => service.timeline.loaded = Some(at),
-            Happening::Entered(at) if current => service.timeline.entered = Some(at),
-            Happening::Ready(at) if current => {
-                service.timeline.ready = Some(at);
+            // A guest at its snapshot listens; that it is not entered yet only means that frames wait a moment in its port.
+            Happening::Restored(at) if current => {
+                service.timeline.restored = Some(at);
+                self.drive(now, id, Event::Ready(generation));
+            }
+            Happening::Ready(stamps) if current => {
+                service.timeline.loaded = Some(stamps.loaded);
+                service.timeline.entered = Some(stamps.entered);
+                service.timeline.ready = Some(stamps.ready);
+                // Of a restored guest this is news for the record only.
                 self.drive(now, id, Event::Ready(generation));
                 self.announce_ready(id);
             }
-            Happening::ShellTaken { .. }
-            | Happening::Loaded(_)
-            | Happening::Entered(_)
-            | Happening::Ready(_) => {}
+            Happening::ShellTaken { .. } | Happening::Restored(_) | Happening::Ready(_) => {}
             Happening::Exited { ending, .. } => self.handle_exit(now, id, generation, &ending),
         }
         self.admit(now);
@@ -222,7 +223,7 @@ impl Orchestrator {
         } else {
             warn!(service = service.key(), %generation, how = ending.label(), report = %ending, "the guest ended by itself");
         }
-        if !matches!(ending, Ending::Destroyed) || !expected {
+        if !matches!(ending, Ending::Destroyed | Ending::Suspended) || !expected {
             service.console.remark(generation.0, &ending.to_string());
         }
         self.metrics.stops.with_label_values(&[service.key(), reason.label()]).inc();
@@ -327,16 +328,9 @@ impl Orchestrator {
         service.timeline.generation = Some(generation.0);
         service.timeline.admitted = Some(now);
         service.stop_reason = None;
-        let deployment = &service.deployment;
-        service.memory_held = deployment.settings.memory;
-        let spec = InstanceSpec {
-            id: InstanceId { service: id, generation },
-            image: deployment.image.clone(),
-            memory: deployment.settings.memory,
-            command_line: deployment.command_line.clone(),
-            mac: deployment.mac,
-            mtu: self.mtu,
-        };
+        let template = service.deployment.template.clone();
+        service.memory_held = template.memory;
+        let spec = InstanceSpec { id: InstanceId { service: id, generation }, template };
         match guest_port::pair() {
             Ok((ours, theirs)) => {
                 service.port = Some((generation, ours));
@@ -456,7 +450,7 @@ impl Orchestrator {
             service = service.key(),
             generation = timeline.generation,
             cause = timeline.cause.map(Cause::label),
-            pooled = timeline.pooled,
+            shell = timeline.shell.map(ShellSource::label),
             phases,
             ready_us = ready.map(|length| length.as_micros()),
             first_byte_us = first_byte.map(|length| length.as_micros()),

@@ -35,6 +35,9 @@ impl Orchestrator {
             }
             self.remove(now, id, StopReason::Removed);
         }
+        let templates: Vec<_> =
+            deployments.iter().map(|deployment| deployment.template.clone()).collect();
+        self.engine.anticipate(&templates);
         for deployment in deployments {
             self.put(now, deployment);
         }
@@ -82,7 +85,7 @@ fn service_port(deployment: &Deployment) -> ServicePort {
         service: deployment.id,
         ipv4: deployment.addresses.ipv4,
         ipv6: deployment.addresses.ipv6,
-        mac: deployment.mac,
+        mac: deployment.template.mac,
         wake_on_packet: settings.wake.packet,
         hold: HoldPolicy {
             time: settings.hold.time,

@@ -13,7 +13,7 @@ use super::timeline::Timeline;
 use crate::config;
 use crate::config::addresses::Assigned;
 use crate::dns::ServiceSignal;
-use crate::image::LoadedImage;
+use crate::engine::Template;
 
 /// Who waits for a service to be ready, at the most; beyond, a waiter is told at once that it is not.
 const WAITERS: usize = 4096;
@@ -25,16 +25,12 @@ pub struct Deployment {
     pub id: ServiceId,
     /// Its settings.
     pub settings: config::Service,
-    /// Its image.
-    pub image: Arc<LoadedImage>,
     /// Its addresses.
     pub addresses: Assigned,
     /// What DNS and the orchestrator tell each other about it.
     pub signal: Arc<ServiceSignal>,
-    /// What its guest is told on the command line.
-    pub command_line: String,
-    /// The link-layer address of its guest.
-    pub mac: [u8; 6],
+    /// What its instances have in common.
+    pub template: Arc<Template>,
 }
 
 impl Deployment {
@@ -49,10 +45,7 @@ impl Deployment {
 
     /// Whether a running guest of `self` may stay when the service becomes `other`.
     pub(super) fn boots_the_same(&self, other: &Self) -> bool {
-        self.image.plan.digest == other.image.plan.digest
-            && self.settings.memory == other.settings.memory
-            && self.command_line == other.command_line
-            && self.addresses == other.addresses
+        self.template.key == other.template.key && self.addresses == other.addresses
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use policies::Instant;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::ShellSource;
+
 /// Why a service was woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,11 +55,13 @@ pub struct Timeline {
     pub held: Option<Instant>,
     /// Admission let the service boot.
     pub admitted: Option<Instant>,
-    /// A shell took the image.
+    /// A shell had the instance's request.
     pub shell_taken: Option<Instant>,
-    /// Whether that shell had been waiting in the pool.
-    pub pooled: Option<bool>,
-    /// The image was in guest memory.
+    /// Where that shell came from.
+    pub shell: Option<ShellSource>,
+    /// It goes on from a snapshot: from then on packets could be sent to the guest.
+    pub restored: Option<Instant>,
+    /// The instance's memory was complete.
     pub loaded: Option<Instant>,
     /// The guest's first instruction.
     pub entered: Option<Instant>,

@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::Stdio;
 
-use monitor::protocol::{self, Report, Request};
+use monitor::protocol::{self, PrepareRequest, Report, Request};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+
+use super::stock::Kind;
 
 /// The binary that shells run: this one, also after its file was replaced by an upgrade.
 pub(super) const EXECUTABLE: &str = "/proc/self/exe";
@@ -32,6 +34,9 @@ pub enum ShellError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No memory file.
+    #[error("cannot make a memory file for a guest's state; is the limit on open files reached?")]
+    File(#[source] std::io::Error),
     /// The socket failed.
     #[error("cannot talk to the shell process")]
     Control(#[source] std::io::Error),
@@ -53,14 +58,28 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    /// Starts a shell process and waits until its VM is made.
-    pub(super) async fn make(executable: &Path) -> Result<Self, ShellError> {
+    /// Starts a shell process, waits until its VM is made, and has an image put into it.
+    pub(super) async fn make(executable: &Path, kind: &Kind) -> Result<Self, ShellError> {
         let mut shell = Self::start(executable)?;
-        match shell.next_report().await? {
-            Some(Report::ShellReady) => Ok(shell),
+        shell.expect(&Report::ShellReady).await?;
+        let plan = kind.image.plan.clone();
+        let request = Request::Prepare(PrepareRequest { plan, memory: kind.memory });
+        shell.try_send(&request, &[kind.image.file.as_fd()])?;
+        shell.expect(&Report::Prepared).await?;
+        Ok(shell)
+    }
+
+    /// Starts a shell process and ends it: whether there can be any.
+    pub(super) async fn try_to_make(executable: &Path) -> Result<(), ShellError> {
+        Self::start(executable)?.expect(&Report::ShellReady).await
+    }
+
+    async fn expect(&mut self, expected: &Report) -> Result<(), ShellError> {
+        match self.next_report().await? {
+            Some(report) if report == *expected => Ok(()),
             Some(Report::Ended(ending)) => Err(ShellError::Refused(ending.to_string())),
-            Some(other) => Err(ShellError::Refused(format!("unexpected first report {other:?}"))),
-            None => Err(ShellError::Gone(shell.wait().await)),
+            Some(other) => Err(ShellError::Refused(format!("unexpected report {other:?}"))),
+            None => Err(ShellError::Gone(self.wait().await)),
         }
     }
 
@@ -95,17 +114,13 @@ impl Shell {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a request and the descriptors that go with it.
-    pub(super) async fn send(
+    /// Sends a request and the descriptors that go with it, at once: a shell reads what it is told, so there is room.
+    pub(super) fn try_send(
         &self,
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ShellError> {
-        self.control
-            .async_io(Interest::WRITABLE, || {
-                protocol::send_request(self.control.as_fd(), request, descriptors)
-            })
-            .await
+        protocol::send_request(self.control.as_fd(), request, descriptors)
             .map_err(ShellError::Control)
     }
 
