@@ -21,6 +21,7 @@ mod metrics_page;
 pub mod orchestrator;
 pub mod publish;
 pub mod resolve;
+pub mod snapshots;
 pub mod state;
 
 /// An error and its causes in one line: printed once, at the edge.
