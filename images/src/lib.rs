@@ -29,6 +29,7 @@ mod plan;
 pub use digest::Digest;
 pub use elf::Machine;
 pub use error::{ElfError, ImageError, ManifestError, MemoryError, NoteError, SegmentError};
+pub use hvt_abi::boot_info::Features;
 pub use manifest::{Device, DeviceKind, Manifest};
 pub use note::{Abi, Takes};
 pub use plan::{Access, PageRange, Plan, Segment, plan};

@@ -21,11 +21,12 @@ use crate::config::{self, Config, ConfigError};
 use crate::deploy::{self, Deployer};
 use crate::dns::{self, Published};
 use crate::engine::InstanceId;
-use crate::engine::hvt::{EngineError, Hvt};
+use crate::engine::hvt::{EngineError, Hvt, StockSettings};
 use crate::metrics::Metrics;
 use crate::orchestrator::run::{Configuration, Inputs, run};
 use crate::orchestrator::{Orchestrator, PacketPath, Parts};
 use crate::publish::publish;
+use crate::snapshots::{Store, StoreError};
 use crate::state::{State, StateError};
 use crate::{clock, metrics_page};
 
@@ -53,6 +54,9 @@ pub enum DaemonError {
     /// The zone's data do not make a zone.
     #[error(transparent)]
     Zone(#[from] zone::ZoneError),
+    /// The folder of snapshots cannot be used.
+    #[error(transparent)]
+    Snapshots(#[from] StoreError),
     /// The network cannot be set up.
     #[error("cannot set up the service network")]
     Network(#[from] DeviceError),
@@ -130,6 +134,7 @@ pub async fn serve(
     let kvm = monitor::probe::check()?;
     let mut deployer = Deployer::new(State::open(&config.state_dir)?);
     let deployments = deployer.deploy(&config)?;
+    let store = Arc::new(Store::open(&config.state_dir)?);
     let published = Arc::new(ArcSwap::from_pointee(publish(&config, &deployments)?));
     let metrics = Metrics::new();
 
@@ -147,12 +152,13 @@ pub async fn serve(
     let (configuration_sender, configurations) = mpsc::channel(1);
 
     let limits = limits(&config);
+    let stock =
+        StockSettings { ready: config.limits.ready_shells, parked: config.limits.parked_shells };
     let mut orchestrator = Orchestrator::new(Parts {
-        engine: Box::new(Hvt::start(config.limits.ready_shells.most(), engine_events).await?),
+        engine: Box::new(Hvt::start(stock, store, metrics.clone(), engine_events).await?),
         packets: Box::new(Uplink(driver.handle())),
         metrics: metrics.clone(),
         limits,
-        mtu: config.network.mtu,
         first_generation: deployer.first_generation(),
     });
     orchestrator.configure(clock::now(), limits, deployments);

@@ -9,8 +9,8 @@ use policies::{Generation, ServiceId};
 use crate::config::addresses::{self, AddressError, Assigned};
 use crate::config::{Config, ImageRef, Network, Service};
 use crate::dns::ServiceSignal;
-use crate::image::{LoadError, LoadedImage};
 use crate::engine::Template;
+use crate::image::{LoadError, LoadedImage};
 use crate::orchestrator::Deployment;
 use crate::snapshots::{KeyParts, Machine};
 use crate::state::{State, StateError};
@@ -86,7 +86,9 @@ impl Deployer {
             command_line: &command_line,
             mac,
             mtu,
-            ..KeyParts::default()
+            // Told by the machine.
+            cpu: &[],
+            monitor: "",
         });
         Arc::new(Template {
             service: id,

@@ -40,6 +40,12 @@ pub struct Metrics {
     pub instances: IntGaugeVec,
     /// `summoner_stops_total{service,reason}`
     pub stops: IntCounterVec,
+    /// `summoner_shells_taken_total{source}`: `made`, `ready` or `parked`.
+    pub shells: IntCounterVec,
+    /// `summoner_snapshots_kept_total{kind}`
+    pub snapshots_kept: IntCounterVec,
+    /// `summoner_snapshots_rejected_total{reason}`: each was followed by a boot from the image.
+    pub snapshots_rejected: IntCounterVec,
     /// `summoner_switch_events_total{event}`: the packet path's own counters.
     pub switch: IntCounterVec,
 }
@@ -105,6 +111,21 @@ impl Metrics {
                 "summoner_stops_total",
                 "Ends of instances by service and reason",
                 &["service", "reason"],
+            ),
+            shells: counters(
+                "summoner_shells_taken_total",
+                "Shells taken for an instance, by where they came from",
+                &["source"],
+            ),
+            snapshots_kept: counters(
+                "summoner_snapshots_kept_total",
+                "Snapshots written, by kind",
+                &["kind"],
+            ),
+            snapshots_rejected: counters(
+                "summoner_snapshots_rejected_total",
+                "Snapshots that were not used, by reason; the service boots from its image then",
+                &["reason"],
             ),
             switch: counters(
                 "summoner_switch_events_total",

@@ -37,6 +37,7 @@ const fn exit_for(error: &DaemonError) -> Exit {
     match error {
         DaemonError::Kvm(_)
         | DaemonError::State(_)
+        | DaemonError::Snapshots(_)
         | DaemonError::Network(_)
         | DaemonError::Engine(_)
         | DaemonError::Bind { .. }

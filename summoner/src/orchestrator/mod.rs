@@ -178,6 +178,7 @@ impl Orchestrator {
             Happening::ShellTaken { at, source, process } if current => {
                 service.timeline.shell_taken = Some(at);
                 service.timeline.shell = Some(source);
+                self.metrics.shells.with_label_values(&[source.label()]).inc();
                 service.process = Some(process);
             }
             // A guest at its snapshot listens; that it is not entered yet only means that frames wait a moment in its port.

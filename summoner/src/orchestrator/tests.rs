@@ -14,7 +14,9 @@ use crate::config::addresses::Assigned;
 use crate::config::{self, ImageRef};
 use crate::dns::ServiceSignal;
 use crate::engine::fake::{Fake, Order};
+use crate::engine::{Stamps, Template};
 use crate::image::LoadedImage;
+use crate::snapshots::SnapshotKey;
 
 /// The switch as the orchestrator sees it.
 #[derive(Debug, Clone, Default)]
@@ -99,14 +101,24 @@ fn deployment(number: u32, idle: Duration, image: &Arc<LoadedImage>) -> Deployme
         stop: StopMode::Destroy,
         ..example(&format!("service{number}"))
     };
+    let template = Arc::new(Template {
+        service: ServiceId(number),
+        name: settings.key.clone(),
+        image: image.clone(),
+        memory: settings.memory,
+        command_line: String::new(),
+        mac: [2, 0, 0, 0, 0, 1],
+        mtu: 1500,
+        snapshot: false,
+        stop: settings.stop,
+        key: SnapshotKey::from_bytes([0; 32]),
+    });
     Deployment {
         id: ServiceId(number),
         settings,
-        image: image.clone(),
         addresses: Assigned::default(),
         signal: ServiceSignal::new(),
-        command_line: String::new(),
-        mac: [2, 0, 0, 0, 0, 1],
+        template,
     }
 }
 
@@ -132,7 +144,6 @@ impl Stage {
             packets: Box::new(switch.clone()),
             metrics: Metrics::new(),
             limits,
-            mtu: 1500,
             first_generation: Generation(1),
         });
         let deployments: Vec<_> = (0..services)
@@ -171,7 +182,8 @@ impl Stage {
     }
 
     fn ready(&mut self, instance: InstanceId) {
-        let what = Happening::Ready(self.now);
+        let what =
+            Happening::Ready(Stamps { loaded: self.now, entered: self.now, ready: self.now });
         self.orchestrator.handle_engine(self.now, EngineEvent { instance, what });
         self.settle();
     }

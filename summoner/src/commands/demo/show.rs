@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use policies::Instant;
 
+use crate::engine::ShellSource;
 use crate::orchestrator::timeline::Timeline;
 
 /// A section's title.
@@ -32,9 +33,10 @@ pub(super) fn timeline(timeline: &Timeline, queried: bool) -> Result<(), String>
 
 /// The steps in the order in which they happened.
 fn steps(timeline: &Timeline, queried: bool) -> Result<Vec<(Instant, &'static str)>, String> {
-    let taken = match timeline.pooled {
-        Some(true) => "shell taken from the pool",
-        _ => "shell taken, made for this",
+    let taken = match timeline.shell {
+        Some(ShellSource::Parked) => "shell taken, parked for this",
+        Some(ShellSource::Ready) => "shell taken, ready with the image",
+        Some(ShellSource::Made) | None => "shell taken, made for this",
     };
     let query =
         [(timeline.query_received, "query received"), (timeline.answer_sent, "answer sent")];

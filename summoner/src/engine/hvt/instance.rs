@@ -15,19 +15,10 @@ use super::shell::{Shell, ShellError};
 use super::stock::Kind;
 use crate::clock::now;
 use crate::engine::{Ending, EngineEvent, Happening, InstanceSpec, ShellSource};
-use crate::snapshots::{self, Snapshot};
+use crate::snapshots::{self, Reason, Snapshot};
 
 /// How long a guest at rest may take to be put back before its shell is given up. Only a guest that spins takes any time.
 const RECYCLING: Duration = Duration::from_millis(500);
-
-/// How an instance begins.
-#[derive(Debug)]
-pub(super) enum Beginning {
-    /// In this shell, which was parked for the service and stands at its snapshot.
-    Parked(Shell),
-    /// In a shell of its kind, if one is ready, from the service's snapshot, if there is one.
-    Prepared(Option<Shell>, Option<Snapshot>),
-}
 
 /// Counts the instances that boot; the stock is not refilled meanwhile.
 #[derive(Debug)]
@@ -63,6 +54,8 @@ pub(super) struct Instance {
     pub(super) port: Option<OwnedFd>,
     /// Where its state goes when it is captured, and what as.
     pub(super) capture: Option<(OwnedFd, snapshots::Kind)>,
+    /// The snapshot that it was started from.
+    pub(super) origin: Option<snapshots::Kind>,
     /// It can be put back to the state that it started from.
     pub(super) is_recyclable: bool,
     pub(super) is_ready: bool,
@@ -107,9 +100,14 @@ impl Instance {
         let port = self.port.as_ref().map(AsFd::as_fd);
         let descriptors: Vec<_> = port.into_iter().chain(file).collect();
         shell.try_send(&request, &descriptors)?;
-        self.is_recyclable = matches!(start, Start::Snapshot { .. } | Start::Parked);
+        self.origin = match start {
+            Start::Snapshot { .. } => snapshot.map(|snapshot| snapshot.kind),
+            Start::Parked => Some(snapshots::Kind::Ready),
+            Start::Image | Start::ImageAndCapture => None,
+        };
+        self.is_recyclable = self.origin.is_some();
         self.tell_now(taken);
-        if self.is_recyclable {
+        if self.origin.is_some() {
             // It stands where it listens already: frames may be sent from now on.
             self.tell_now(Happening::Restored(now()));
         }
@@ -143,12 +141,16 @@ impl Instance {
             },
         };
         let ending = self.watch(shell).await;
-        if self.is_ready || !self.is_recyclable || matches!(ending, Ending::Destroyed) {
+        let Some(origin) = self.origin else { return Ok(ending) };
+        if self.is_ready || matches!(ending, Ending::Destroyed) {
             return Ok(ending);
         }
         // A clone that did not come as far as its snapshot had been: whatever is wrong, it is the snapshot's fault. The port
         // still has every frame that was sent to it.
-        self.shared.store.reject(&self.spec.template.name, "failed to start", &ending.to_string());
+        let name = &self.spec.template.name;
+        warn!(service = name, report = %ending, "the guest does not start from its snapshot; it boots from its image");
+        let rejected = self.shared.store.reject(name, origin, Reason::Refused);
+        self.shared.note_rejected(&rejected);
         let Some(shell) = self.make_shell().await? else { return Ok(Ending::Destroyed) };
         self.send_boot(&shell, ShellSource::Made, None)?;
         Ok(self.watch(shell).await)
@@ -250,7 +252,7 @@ impl Instance {
     fn park(&mut self, shell: Shell) {
         let template = &self.spec.template;
         let mut stock = self.shared.lock();
-        let dismissed = stock.park(template.service, template.key.clone(), shell, now());
+        let dismissed = stock.park(template.service, template.key, shell, now());
         drop(stock);
         // Ends the process of whoever had to go.
         drop(dismissed);
@@ -285,7 +287,10 @@ impl Instance {
         let Some((file, kind)) = self.capture.take() else { return };
         let template = self.spec.template.clone();
         if length == 0 {
-            warn!(service = template.name, "the guest's state could not be captured; it boots from its image again");
+            warn!(
+                service = template.name,
+                "the guest's state could not be captured; it boots from its image again"
+            );
             return;
         }
         let shared = self.shared.clone();
@@ -296,9 +301,12 @@ impl Instance {
         match saved.await {
             Ok(Ok(_)) => {
                 self.is_recyclable |= kind == snapshots::Kind::Ready;
+                self.shared.metrics.snapshots_kept.with_label_values(&[kind.label()]).inc();
                 info!(service = name, kind = kind.label(), octets = length, "snapshot kept");
             }
-            Ok(Err(error)) => warn!(service = name, error = %crate::report(&error), "the snapshot cannot be kept"),
+            Ok(Err(error)) => {
+                warn!(service = name, error = %crate::report(&error), "the snapshot cannot be kept")
+            }
             Err(error) => warn!(service = name, %error, "keeping the snapshot failed"),
         }
     }

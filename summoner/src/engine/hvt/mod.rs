@@ -8,11 +8,12 @@ mod instance;
 mod shell;
 mod stock;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use policies::Instant;
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
 use tokio::sync::{Notify, mpsc};
@@ -20,9 +21,11 @@ use tracing::warn;
 
 use super::{Engine, EngineEvent, InstanceId, InstanceSpec, ShellSource, Template};
 use crate::clock::{now, tokio_instant};
-use crate::snapshots::{self, Snapshot, Store};
+use crate::metrics::Metrics;
+use crate::snapshots::{self, Rejected, Snapshot, Store};
 use instance::{Booting, Instance};
-use shell::{EXECUTABLE, Shell, ShellError};
+pub use shell::ShellError;
+use shell::{EXECUTABLE, Shell};
 use stock::{Kind, Stock};
 
 /// Why the engine does not start.
@@ -51,6 +54,7 @@ struct Shared {
     executable: PathBuf,
     events: mpsc::Sender<EngineEvent>,
     store: Arc<Store>,
+    metrics: Metrics,
     stock: Mutex<Stock>,
     instances: Mutex<HashMap<InstanceId, Running>>,
     /// The stock may not be as it should.
@@ -78,8 +82,25 @@ impl Shared {
         Shell::make(&self.executable, kind).await
     }
 
+    /// What to make next, if anything, and when to look again anyway.
+    fn plan(&self) -> (Option<Kind>, Option<Instant>) {
+        let mut stock = self.lock();
+        let (next, dismissed) =
+            if stock.booting == 0 { stock.plan(now()) } else { (None, Vec::new()) };
+        let look_again = stock.next_change(now());
+        drop(stock);
+        // Ends their processes.
+        drop(dismissed);
+        (next, look_again)
+    }
+
     fn forget(&self, instance: InstanceId) {
         self.instances().remove(&instance);
+    }
+
+    fn note_rejected(&self, rejected: &Rejected) {
+        warn!(service = rejected.service, reason = rejected.reason.label(), "{rejected}");
+        self.metrics.snapshots_rejected.with_label_values(&[rejected.reason.label()]).inc();
     }
 
     /// The snapshot that an instance is to go on from, if there is one that can be used.
@@ -92,7 +113,7 @@ impl Shared {
             // What was suspended goes on once: if the instance crashes, the next one must not repeat what this one did.
             Ok(Some(found)) if found.kind == snapshots::Kind::Suspended => {
                 match self.store.consume_suspended(&template.name) {
-                    Ok(()) => Some(found),
+                    Ok(_) => Some(found),
                     Err(error) => {
                         warn!(service = template.name, error = %crate::report(&error),
                             "the suspended state cannot be taken out of the store and is left alone");
@@ -103,7 +124,7 @@ impl Shared {
             Ok(Some(found)) => template.snapshot.then_some(found),
             Ok(None) => None,
             Err(rejected) => {
-                warn!(service = template.name, error = %rejected, "the snapshot cannot be used; booting from the image");
+                self.note_rejected(&rejected);
                 None
             }
         }
@@ -118,6 +139,7 @@ impl Hvt {
     pub async fn start(
         settings: StockSettings,
         store: Arc<Store>,
+        metrics: Metrics,
         events: mpsc::Sender<EngineEvent>,
     ) -> Result<Self, EngineError> {
         let executable = PathBuf::from(EXECUTABLE);
@@ -126,6 +148,7 @@ impl Hvt {
             executable,
             events,
             store,
+            metrics,
             stock: Mutex::new(Stock::new(settings.ready, settings.parked, now())),
             instances: Mutex::default(),
             refill: Notify::new(),
@@ -166,10 +189,10 @@ impl Engine for Hvt {
         let (shared, templates) = (self.shared.clone(), templates.to_vec());
         // What the store has is looked at once ahead, so that a wake finds it checked.
         tokio::task::spawn_blocking(move || {
-            for template in templates.iter().filter(|template| template.takes_renewal()) {
-                // Whatever is wrong is said when it matters.
-                let _ = shared.store.find(&template.name, &template.key);
-            }
+            let names: HashSet<&str> =
+                templates.iter().map(|template| template.name.as_str()).collect();
+            shared.store.retain_ready(|service| names.contains(service));
+            shared.store.check_all().iter().for_each(|rejected| shared.note_rejected(rejected));
         });
         self.shared.refill.notify_one();
     }
@@ -189,6 +212,7 @@ impl Engine for Hvt {
             booting: Booting::new(self.shared.clone()),
             port: Some(port),
             capture: None,
+            origin: None,
             is_recyclable: false,
             is_ready: false,
         };
@@ -222,20 +246,13 @@ impl Drop for Hvt {
 async fn keep_stock(engine: Weak<Shared>) {
     loop {
         let Some(shared) = engine.upgrade() else { return };
-        let mut stock = shared.lock();
-        let (next, dismissed) =
-            if stock.booting == 0 { stock.plan(now()) } else { (None, Vec::new()) };
-        let look_again = stock.next_change(now());
-        drop(stock);
-        drop(dismissed);
+        let (next, look_again) = shared.plan();
         if let Some(kind) = next {
             let start = now();
-            let made = shared.make(&kind).await;
-            let mut stock = shared.lock();
-            match made {
-                Ok(shell) => stock.put(kind, shell, now().saturating_since(start)),
+            match shared.make(&kind).await {
+                Ok(shell) => shared.lock().put(kind, shell, now().saturating_since(start)),
                 Err(error) => {
-                    stock.broken = true;
+                    shared.lock().broken = true;
                     warn!(error = %crate::report(&error), "no shell for the stock");
                 }
             }

@@ -109,11 +109,6 @@ impl Shell {
         self.child.id().unwrap_or(0)
     }
 
-    /// Whether the process has ended: true for a pooled shell that died while it waited.
-    pub(super) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
     /// Sends a request and the descriptors that go with it, at once: a shell reads what it is told, so there is room.
     pub(super) fn try_send(
         &self,

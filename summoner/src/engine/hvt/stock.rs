@@ -103,9 +103,12 @@ impl Stock {
         }
         counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
         self.kinds = counted.into_iter().map(|(_, kind)| kind).take(KINDS).collect();
-        self.popularity.retain(|service, _| templates.iter().any(|known| known.service == *service));
+        self.popularity
+            .retain(|service, _| templates.iter().any(|known| known.service == *service));
         let is_known = |parked: &ParkedShell| {
-            templates.iter().any(|known| known.service == parked.what.service && known.key == parked.key)
+            templates
+                .iter()
+                .any(|known| known.service == parked.what.service && known.key == parked.key)
         };
         self.parked.extract_if(.., |parked| !is_known(parked)).map(|parked| parked.shell).collect()
     }
@@ -176,15 +179,15 @@ impl Stock {
     /// What to make next, if anything; shells that are too many or of no use are returned to be ended.
     pub(super) fn plan(&mut self, now: Instant) -> (Option<Kind>, Vec<Shell>) {
         let have = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
-        let (target, mut dismissed) =
-            match self.demand.stock(&self.policy, self.making, now, have) {
-                Verdict::Make(more) => (have.saturating_add(more), Vec::new()),
-                Verdict::Keep => (have, Vec::new()),
-                Verdict::Dismiss(surplus) => {
-                    let surplus = usize::try_from(surplus).unwrap_or(usize::MAX).min(self.ready.len());
-                    (have, self.ready.drain(..surplus).map(|(_, shell)| shell).collect())
-                }
-            };
+        let (target, mut dismissed) = match self.demand.stock(&self.policy, self.making, now, have)
+        {
+            Verdict::Make(more) => (have.saturating_add(more), Vec::new()),
+            Verdict::Keep => (have, Vec::new()),
+            Verdict::Dismiss(surplus) => {
+                let surplus = usize::try_from(surplus).unwrap_or(usize::MAX).min(self.ready.len());
+                (have, self.ready.drain(..surplus).map(|(_, shell)| shell).collect())
+            }
+        };
         let target = usize::try_from(target).unwrap_or(usize::MAX);
         let wanted = shares(target, self.kinds.len());
         let missing = self.kinds.iter().zip(wanted).find(|(kind, wanted)| {
