@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::orchestrator::run::{Configuration, Inputs, run};
 use crate::orchestrator::{Orchestrator, PacketPath, Parts};
 use crate::publish::publish;
-use crate::snapshots::{Store, StoreError};
+use crate::snapshots::{Machine, Store, StoreError};
 use crate::state::{State, StateError};
 use crate::{clock, metrics_page};
 
@@ -48,15 +48,15 @@ pub enum DaemonError {
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The snapshots cannot be kept.
+    #[error(transparent)]
+    Snapshots(#[from] StoreError),
     /// The configuration cannot be deployed.
     #[error(transparent)]
     Deploy(#[from] deploy::DeployError),
     /// The zone's data do not make a zone.
     #[error(transparent)]
     Zone(#[from] zone::ZoneError),
-    /// The folder of snapshots cannot be used.
-    #[error(transparent)]
-    Snapshots(#[from] StoreError),
     /// The network cannot be set up.
     #[error("cannot set up the service network")]
     Network(#[from] DeviceError),
@@ -132,9 +132,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), DaemonError> {
     let kvm = monitor::probe::check()?;
-    let mut deployer = Deployer::new(State::open(&config.state_dir)?);
+    let mut deployer = Deployer::new(State::open(&config.state_dir)?, Machine::this());
+    let snapshots = Arc::new(Store::open(&config.state_dir)?);
     let deployments = deployer.deploy(&config)?;
-    let store = Arc::new(Store::open(&config.state_dir)?);
     let published = Arc::new(ArcSwap::from_pointee(publish(&config, &deployments)?));
     let metrics = Metrics::new();
 
@@ -155,14 +155,18 @@ pub async fn serve(
     let stock =
         StockSettings { ready: config.limits.ready_shells, parked: config.limits.parked_shells };
     let mut orchestrator = Orchestrator::new(Parts {
-        engine: Box::new(Hvt::start(stock, store, metrics.clone(), engine_events).await?),
+        engine: Box::new(
+            Hvt::start(stock, snapshots.clone(), metrics.clone(), engine_events).await?,
+        ),
         packets: Box::new(Uplink(driver.handle())),
         metrics: metrics.clone(),
+        snapshots: snapshots.clone(),
         limits,
         first_generation: deployer.first_generation(),
     });
     orchestrator.configure(clock::now(), limits, deployments);
 
+    check_snapshots(snapshots.clone(), metrics.clone());
     announce(&config, &udp, &kvm);
     let (stop, stopped) = watch::channel(false);
     let handler =
@@ -191,6 +195,9 @@ pub async fn serve(
     if let Err(panic) = outcome.await {
         error!(%panic, "the orchestrator failed");
     }
+    if let Err(error) = snapshots.close() {
+        warn!(error = %crate::report(&error), "suspended instances may not survive a restart of the machine");
+    }
     match dns_server.await {
         Ok(served) => served?,
         Err(panic) => error!(%panic, "the DNS server failed"),
@@ -200,6 +207,13 @@ pub async fn serve(
         (Err(DaemonError::Switch(_)), Err(panic)) => Err(DaemonError::Switch(panic)),
         (result, _) => result,
     }
+}
+
+/// Reads all snapshots once in a thread of its own, so that no summon has to.
+fn check_snapshots(snapshots: Arc<Store>, metrics: Metrics) {
+    drop(tokio::task::spawn_blocking(move || {
+        snapshots.check_all().iter().for_each(|rejected| metrics.snapshot_rejected(rejected));
+    }));
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

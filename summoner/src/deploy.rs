@@ -38,10 +38,10 @@ pub struct Deployer {
 }
 
 impl Deployer {
-    /// A deployer that remembers in `state`.
+    /// A deployer that remembers in `state`, and deploys on `machine`.
     #[must_use]
-    pub fn new(state: State) -> Self {
-        Self { state, machine: Machine::this(), numbers: HashMap::new() }
+    pub fn new(state: State, machine: Machine) -> Self {
+        Self { state, machine, numbers: HashMap::new() }
     }
 
     /// The first generation of this life of the daemon.

@@ -9,8 +9,10 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use tracing::warn;
 
 use crate::dns::DnsMetrics;
+use crate::snapshots::Rejected;
 
 /// From 50 µs to 300 s: a pooled snapshot is at one end, a cold boot on a loaded board at the other.
 const SECONDS: [f64; 21] = [
@@ -44,7 +46,7 @@ pub struct Metrics {
     pub shells: IntCounterVec,
     /// `summoner_snapshots_kept_total{kind}`
     pub snapshots_kept: IntCounterVec,
-    /// `summoner_snapshots_rejected_total{reason}`: each was followed by a boot from the image.
+    /// `summoner_snapshots_rejected_total{kind,reason}`: found, not used and removed; the service booted from its image.
     pub snapshots_rejected: IntCounterVec,
     /// `summoner_switch_events_total{event}`: the packet path's own counters.
     pub switch: IntCounterVec,
@@ -124,8 +126,8 @@ impl Metrics {
             ),
             snapshots_rejected: counters(
                 "summoner_snapshots_rejected_total",
-                "Snapshots that were not used, by reason; the service boots from its image then",
-                &["reason"],
+                "Snapshots that were not used and removed, by kind and reason",
+                &["kind", "reason"],
             ),
             switch: counters(
                 "summoner_switch_events_total",
@@ -139,6 +141,13 @@ impl Metrics {
     /// Counts a phase's or a whole summon's length.
     pub fn observe(histogram: &HistogramVec, label: &str, length: Duration) {
         histogram.with_label_values(&[label]).observe(length.as_secs_f64());
+    }
+
+    /// Logs and counts a snapshot that is not used.
+    pub fn snapshot_rejected(&self, rejected: &Rejected) {
+        let Rejected { service, kind, reason } = rejected;
+        warn!(service, %kind, reason = reason.label(), "a snapshot is not used and is removed: {reason}");
+        self.snapshots_rejected.with_label_values(&[kind.label(), reason.label()]).inc();
     }
 
     /// Takes over the packet path's counters.

@@ -1,10 +1,12 @@
-//! `check`, `ps`, `wake`, `stop`, `logs` and `image inspect`, as typed.
+//! `check`, `ps`, `wake`, `stop`, `logs` and `snapshot`, as typed.
 #![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
 mod support;
 
+use std::os::fd::AsFd;
 use std::process::Output;
 
+use summoner::snapshots::{Kind, SnapshotKey, Store};
 use support::{World, hello, process_exists, trial};
 
 fn text(output: &Output) -> String {
@@ -78,4 +80,50 @@ fn that_no_daemon_runs() {
     let nobody = world.command(&["ps"]);
     assert_eq!(nobody.status.code(), Some(69));
     assert!(text(&nobody).contains("summoner serve"), "{}", text(&nobody));
+}
+
+#[test]
+fn what_is_kept_of_services() {
+    let Some(mut world) = World::without_daemon() else { return };
+    world.configure("", &hello("web", "names = [\"web\", \"www\"]"));
+    // Left by a daemon of another version: whatever it is, it is not used.
+    let state = world.folder.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let store = Store::open(&state).unwrap();
+    let body = std::fs::File::open(world.configuration()).unwrap();
+    assert!(
+        store
+            .save("web", &SnapshotKey::from_bytes([1; 32]), Kind::Ready, body.as_fd(), 4096)
+            .is_err()
+    );
+    let body = rustix::fs::memfd_create("state", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&body, 4096).unwrap();
+    for (service, kind) in
+        [("web", Kind::Ready), ("web", Kind::Suspended), ("gone", Kind::Suspended)]
+    {
+        store.save(service, &SnapshotKey::from_bytes([1; 32]), kind, body.as_fd(), 4096).unwrap();
+    }
+    drop(store);
+    world.start_daemon();
+
+    let listed = text(&world.command(&["snapshot", "ls"]));
+    let words = |line: &str| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    let lines: Vec<_> = listed.lines().map(words).collect();
+    let expected =
+        ["SERVICE KIND SIZE", "gone suspended 4KiB", "web ready 4KiB", "web suspended 4KiB"];
+    assert_eq!(lines, expected, "{listed}");
+    assert!(listed.contains("no such service") && listed.contains("changed since"), "{listed}");
+    let json = world.command(&["snapshot", "ls", "--json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((rows[1]["service"].as_str(), rows[1]["size"].as_u64()), (Some("web"), Some(4096)));
+
+    let removed = world.command(&["snapshot", "rm", "gone"]);
+    assert!(text(&removed).contains("removed 1"), "{}", text(&removed));
+    let unknown = world.command(&["snapshot", "rm", "gone"]);
+    assert!(unknown.status.code() == Some(69) && text(&unknown).contains("gone"));
+
+    let rebuilt = world.command(&["snapshot", "rebuild", "www.jit.test"]);
+    assert!(rebuilt.status.success(), "{}", text(&rebuilt));
+    assert!(!text(&world.command(&["snapshot", "ls"])).contains("stale"));
+    world.wait_for_state("web", "running");
 }

@@ -1,4 +1,4 @@
-//! The admin socket: a Unix stream socket for `ps`, `wake`, `stop` and `logs`.
+//! The admin socket: a Unix stream socket for `ps`, `wake`, `stop`, `logs` and `snapshot`.
 //!
 //! Whoever may open the socket may do everything, so its mode is 0600. A client's input is still hostile:
 //! requests are bounded and a client that stalls costs one task.
@@ -131,6 +131,19 @@ async fn answer(
             ask(requests, |reply| orchestrator::Request::Stop { name, reply })
                 .await
                 .and_then(|stopped| stopped.map(|()| Reply::Stopped))
+        }
+        Request::Snapshots => {
+            ask(requests, orchestrator::Request::Snapshots).await.map(Reply::Snapshots)
+        }
+        Request::RemoveSnapshots { name } => {
+            ask(requests, |reply| orchestrator::Request::RemoveSnapshots { name, reply })
+                .await
+                .and_then(|removed| removed.map(Reply::Removed))
+        }
+        Request::RebuildSnapshot { name } => {
+            ask(requests, |reply| orchestrator::Request::RebuildSnapshot { name, reply })
+                .await
+                .and_then(|woken| woken.map(|timeline| Reply::Awake(Box::new(timeline))))
         }
         Request::Logs { name, follow } => return logs(name, follow, requests, writer).await,
     };

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::orchestrator::ServiceStatus;
 use crate::orchestrator::timeline::Timeline;
+use crate::orchestrator::{ServiceStatus, SnapshotStatus};
 
 /// The longest request line that is read, in octets; a longer one is refused.
 pub const LONGEST_REQUEST: usize = 4096;
@@ -31,6 +31,18 @@ pub enum Request {
         /// Whether to go on with what comes later.
         follow: bool,
     },
+    /// List the snapshots.
+    Snapshots,
+    /// Remove the snapshots of a service.
+    RemoveSnapshots {
+        /// Key or DNS name.
+        name: String,
+    },
+    /// Remove the snapshots of a service, summon it anew and wait until it is ready.
+    RebuildSnapshot {
+        /// Key or DNS name.
+        name: String,
+    },
 }
 
 /// One line of the answer.
@@ -39,10 +51,14 @@ pub enum Request {
 pub enum Reply {
     /// Answer to [`Request::Ps`].
     Services(Vec<ServiceStatus>),
-    /// Answer to [`Request::Wake`].
+    /// Answer to [`Request::Wake`] and [`Request::RebuildSnapshot`].
     Awake(Box<Timeline>),
     /// Answer to [`Request::Stop`].
     Stopped,
+    /// Answer to [`Request::Snapshots`].
+    Snapshots(Vec<SnapshotStatus>),
+    /// Answer to [`Request::RemoveSnapshots`]: how many there were.
+    Removed(u32),
     /// One line of a console.
     Line(String),
     /// The request cannot be done, and why.

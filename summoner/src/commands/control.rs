@@ -9,6 +9,9 @@ use crate::admin::protocol::{Reply, Request};
 use crate::orchestrator::ServiceStatus;
 use crate::orchestrator::timeline::Cause;
 
+const HEADER: [&str; 9] =
+    ["SERVICE", "STATE", "GEN", "SINCE", "WHY", "MEMORY", "LAST USED", "CONNS", "ADDRESSES"];
+
 pub(super) fn ps(daemon: &DaemonArgs, json: bool) -> Result<(), Failure> {
     let Reply::Services(services) = ask(daemon, &Request::Ps)? else { return Err(unexpected()) };
     let mut out = std::io::stdout().lock();
@@ -18,7 +21,7 @@ pub(super) fn ps(daemon: &DaemonArgs, json: bool) -> Result<(), Failure> {
             .map_err(std::io::Error::from)
             .and_then(|text| writeln!(out, "{text}"))
     } else {
-        table(&mut out, &services)
+        table(&mut out, HEADER, services.iter().map(row))
     };
     Ok(())
 }
@@ -57,7 +60,7 @@ pub(super) fn logs(daemon: &DaemonArgs, name: String, follow: bool) -> Result<()
     Ok(())
 }
 
-fn ask(daemon: &DaemonArgs, request: &Request) -> Result<Reply, Failure> {
+pub(super) fn ask(daemon: &DaemonArgs, request: &Request) -> Result<Reply, Failure> {
     client::ask_once(&daemon.socket()?, request).map_err(failed)
 }
 
@@ -66,17 +69,19 @@ fn failed(error: ClientError) -> Failure {
     Failure::unavailable(&error)
 }
 
-fn unexpected() -> Failure {
+pub(super) fn unexpected() -> Failure {
     let text = "the daemon answered something else; are both of the same version?".to_owned();
     Failure { exit: Exit::Internal, text }
 }
 
-fn table(out: &mut impl Write, services: &[ServiceStatus]) -> std::io::Result<()> {
-    const HEADER: [&str; 9] =
-        ["SERVICE", "STATE", "GEN", "SINCE", "WHY", "MEMORY", "LAST USED", "CONNS", "ADDRESSES"];
-    let mut rows = vec![HEADER.map(str::to_owned)];
-    rows.extend(services.iter().map(row));
-    let mut widths = [0; HEADER.len()];
+/// Prints rows in columns as wide as they need to be.
+pub(super) fn table<const N: usize>(
+    out: &mut impl Write,
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> std::io::Result<()> {
+    let rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.len().max(*width);
@@ -110,7 +115,7 @@ fn row(service: &ServiceStatus) -> [String; 9] {
 }
 
 /// A length of time in its largest unit, for people.
-fn coarse(length: Duration) -> String {
+pub(super) fn coarse(length: Duration) -> String {
     match length.as_secs() {
         0 => format!("{}ms", length.as_millis()),
         seconds @ 1..60 => format!("{seconds}s"),

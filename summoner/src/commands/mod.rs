@@ -14,6 +14,7 @@ mod image;
 pub mod monitor;
 mod query;
 mod serve;
+mod snapshot;
 
 /// A just-in-time unikernel summoner: an authoritative DNS server that boots what it names.
 #[derive(Debug, Parser)]
@@ -62,6 +63,11 @@ enum Command {
         follow: bool,
         #[command(flatten)]
         daemon: DaemonArgs,
+    },
+    /// Lists, removes and renews what is kept of services, so that they need not boot
+    Snapshot {
+        #[command(subcommand)]
+        command: snapshot::SnapshotCommand,
     },
     /// Asks a DNS server one question, as `dig +short` does
     Query(query::QueryArgs),
@@ -173,6 +179,7 @@ pub fn run() -> ExitCode {
         Command::Wake { name, daemon } => control::wake(&daemon, name),
         Command::Stop { name, daemon } => control::stop(&daemon, name),
         Command::Logs { name, follow, daemon } => control::logs(&daemon, name, follow),
+        Command::Snapshot { command } => snapshot::run(command),
         Command::Query(args) => query::run(&args),
         Command::Image { command } => image::run(&command),
     };

@@ -175,7 +175,7 @@ pub const KEYS: &[Key] = &[
         "admin.socket",
         Kind::Text,
         "\"/run/summoner/admin.sock\"",
-        "Unix socket for `ps`, `wake`, `stop` and `logs`. Whoever may open it may do everything; it is made with mode 0600.",
+        "Unix socket for `ps`, `wake`, `stop`, `logs` and `snapshot`. Whoever may open it may do everything; it is made with mode 0600.",
     ),
     key("metrics.listen", Kind::Text, "none", "Address and port that shows `/metrics`."),
     key(

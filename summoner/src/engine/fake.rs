@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use policies::ServiceId;
 use policies::stop::StopMode;
 
 use super::{Engine, InstanceId, InstanceSpec, Template};
@@ -46,6 +47,8 @@ impl Fake {
 
 impl Engine for Fake {
     fn anticipate(&mut self, _: &[Arc<Template>]) {}
+
+    fn discard(&mut self, _: ServiceId) {}
 
     fn summon(&mut self, spec: InstanceSpec, port: OwnedFd) {
         let mut state = self.lock();

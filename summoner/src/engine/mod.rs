@@ -183,6 +183,9 @@ pub trait Engine: Send {
     /// Boots an instance; `port` is the guest's end of its network port.
     fn summon(&mut self, spec: InstanceSpec, port: OwnedFd);
 
+    /// Nothing that a service's instances have left behind for the next one is used any more.
+    fn discard(&mut self, service: ServiceId);
+
     /// Ends an instance. With [`StopMode::Shutdown`] the guest is asked, with [`StopMode::Suspend`] its state is kept; that
     /// it really ends, in time, is for the caller to watch. Unknown instances are those that ended already: nothing happens.
     fn stop(&mut self, instance: InstanceId, mode: StopMode);

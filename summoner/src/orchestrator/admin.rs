@@ -1,16 +1,20 @@
 //! Administrators' requests.
 
 use std::collections::HashMap;
+use std::time::UNIX_EPOCH;
 
-use lifecycle::Event;
+use lifecycle::{Event, State, Timing};
+use policies::stop::StopMode;
 use policies::{Instant, ServiceId};
 use synjitsu::Command;
 use tokio::sync::oneshot;
 
 use super::Orchestrator;
-use super::request::{Request, ServiceStatus};
+use super::request::{Request, ServiceStatus, SnapshotStatus};
 use super::service::{Service, StopReason, state_label};
-use super::timeline::Cause;
+use super::timeline::{Cause, Timeline};
+use crate::engine::InstanceId;
+use crate::snapshots::{Entry, Kind};
 
 /// A list that waits until the switch has told the activity of each running instance.
 #[derive(Debug)]
@@ -51,15 +55,98 @@ impl Orchestrator {
                 });
                 let _ = reply.send(lines);
             }
+            Request::Snapshots(reply) => {
+                let entries = self.snapshots.list();
+                let rows = entries.into_iter().map(|entry| self.snapshot_status(entry)).collect();
+                let _ = reply.send(rows);
+            }
+            Request::RemoveSnapshots { name, reply } => {
+                let _ = reply.send(self.remove_snapshots(&name));
+            }
+            Request::RebuildSnapshot { name, reply } => match self.find(&name) {
+                Err(error) => drop(reply.send(Err(error))),
+                Ok(id) => self.rebuild_snapshot(now, id, reply),
+            },
         }
         self.admit(now);
+    }
+
+    fn snapshot_status(&self, entry: Entry) -> SnapshotStatus {
+        let Entry { service: name, kind, key, size, stored, created } = entry;
+        let live = |service: &&Service| !service.removed && service.key() == name;
+        let stale = match self.services.values().find(live) {
+            None => Some("no such service"),
+            Some(service) if service.deployment.template.key != key => {
+                Some("its image, its settings, the machine or the program has changed since")
+            }
+            Some(service) if kind == Kind::Ready && !service.deployment.settings.snapshot => {
+                Some("its service has `snapshot = false`")
+            }
+            Some(_) => None,
+        };
+        SnapshotStatus {
+            service: name,
+            kind: kind.label().to_owned(),
+            size,
+            stored,
+            created: created.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            stale: stale.map(str::to_owned),
+        }
+    }
+
+    fn remove_snapshots(&mut self, name: &str) -> Result<u32, String> {
+        let service = match self.find(name) {
+            Ok(id) => {
+                self.engine.discard(id);
+                self.services.get(&id).map_or(name, Service::key)
+            }
+            // What is left of a service that is not configured any more goes by its key.
+            Err(_) if self.snapshots.list().iter().any(|entry| entry.service == name) => name,
+            Err(error) => return Err(error),
+        };
+        self.snapshots.remove(service, None).map_err(|error| crate::report(&error))
+    }
+
+    /// All in one go, so that no wake in between can bring back what is to be replaced.
+    fn rebuild_snapshot(
+        &mut self,
+        now: Instant,
+        id: ServiceId,
+        reply: oneshot::Sender<Result<Timeline, String>>,
+    ) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        if !service.deployment.settings.snapshot {
+            let error = "the service has `snapshot = false`: nothing is kept of it, so there is nothing to rebuild";
+            return drop(reply.send(Err(error.to_owned())));
+        }
+        if service.lifecycle.generation().is_some() && service.stop_reason.is_none() {
+            service.stop_reason = Some(StopReason::Admin);
+        }
+        self.engine.discard(id);
+        // Destroyed, however it is stopped otherwise: a suspension would keep what is to be given up.
+        let timing = service.deployment.timing();
+        service.lifecycle.set_timing(Timing { stop: StopMode::Destroy, ..timing });
+        let draining =
+            matches!(service.lifecycle.state(), State::Draining { deadline: Some(_), .. });
+        let instance = service.lifecycle.generation();
+        self.drive(now, id, Event::Stop);
+        if let (true, Some(generation)) = (draining, instance) {
+            // One under way is cut short.
+            self.engine.stop(InstanceId { service: id, generation }, StopMode::Destroy);
+        }
+        let Some(service) = self.services.get_mut(&id) else { return };
+        service.lifecycle.set_timing(timing);
+        if let Err(error) = self.snapshots.remove(service.key(), None) {
+            return drop(reply.send(Err(crate::report(&error))));
+        }
+        self.wake_for(now, id, reply);
     }
 
     fn wake_for(
         &mut self,
         now: Instant,
         id: ServiceId,
-        reply: oneshot::Sender<Result<super::timeline::Timeline, String>>,
+        reply: oneshot::Sender<Result<Timeline, String>>,
     ) {
         self.wake(now, id, Cause::Admin);
         let Some(service) = self.services.get_mut(&id) else { return };

@@ -18,6 +18,7 @@ pub mod timeline;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use lifecycle::{Action, Event, State};
 use policies::admission::{self, Admission, HostFacts};
@@ -26,7 +27,7 @@ use synjitsu::Command;
 use synjitsu_device::guest_port::{self, GuestPort};
 use tracing::{info, warn};
 
-pub use request::{Request, ServiceStatus};
+pub use request::{Request, ServiceStatus, SnapshotStatus};
 pub use service::Deployment;
 
 use crate::dns::QueryWake;
@@ -34,6 +35,7 @@ use crate::engine::{
     Ending, Engine, EngineEvent, Happening, InstanceId, InstanceSpec, ShellSource,
 };
 use crate::metrics::Metrics;
+use crate::snapshots::Store;
 use service::{Service, StopReason, state_label};
 use timeline::{Cause, Timeline};
 
@@ -50,6 +52,7 @@ pub struct Orchestrator {
     engine: Box<dyn Engine>,
     packets: Box<dyn PacketPath>,
     metrics: Metrics,
+    snapshots: Arc<Store>,
     limits: admission::Limits,
     /// Where new services start to count their generations.
     first_generation: Generation,
@@ -76,6 +79,8 @@ pub struct Parts {
     pub packets: Box<dyn PacketPath>,
     /// Counts.
     pub metrics: Metrics,
+    /// Keeps snapshots.
+    pub snapshots: Arc<Store>,
     /// What may run.
     pub limits: admission::Limits,
     /// Where generations start; above all that were ever used before.
@@ -92,11 +97,12 @@ impl Orchestrator {
     /// An orchestrator without services.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { engine, packets, metrics, limits, first_generation } = parts;
+        let Parts { engine, packets, metrics, snapshots, limits, first_generation } = parts;
         Self {
             engine,
             packets,
             metrics,
+            snapshots,
             limits,
             first_generation,
             services: HashMap::new(),

@@ -41,6 +41,13 @@ impl Orchestrator {
         for deployment in deployments {
             self.put(now, deployment);
         }
+        let configured: HashSet<&str> = self
+            .services
+            .values()
+            .filter(|service| !service.removed && service.deployment.settings.snapshot)
+            .map(Service::key)
+            .collect();
+        self.snapshots.retain_ready(|service| configured.contains(service));
         self.admit(now);
     }
 

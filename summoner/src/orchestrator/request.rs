@@ -34,6 +34,39 @@ pub enum Request {
         /// The lines that are kept.
         reply: oneshot::Sender<Result<Vec<String>, String>>,
     },
+    /// What is kept of services.
+    Snapshots(oneshot::Sender<Vec<SnapshotStatus>>),
+    /// Removes the snapshots of a service.
+    RemoveSnapshots {
+        /// The service's key or one of its names; the key alone if it is not configured any more.
+        name: String,
+        /// How many there were, or why they cannot be removed.
+        reply: oneshot::Sender<Result<u32, String>>,
+    },
+    /// Removes the snapshots of a service, destroys its guest and summons a new one, which is kept again.
+    RebuildSnapshot {
+        /// The service's key or one of its names.
+        name: String,
+        /// The record of the summon, or why there is none.
+        reply: oneshot::Sender<Result<Timeline, String>>,
+    },
+}
+
+/// One line of `summoner snapshot ls`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotStatus {
+    /// The service's key.
+    pub service: String,
+    /// `ready` or `suspended`.
+    pub kind: String,
+    /// Octets of state.
+    pub size: u64,
+    /// Octets on the disk.
+    pub stored: u64,
+    /// When it was made, in seconds since 1970-01-01 UTC.
+    pub created: u64,
+    /// Why it will not be used; `None` if it will.
+    pub stale: Option<String>,
 }
 
 /// One line of `summoner ps`.

@@ -1,5 +1,7 @@
 //! The orchestrator against a world that is played: the fake engine, a fake switch, a clock that jumps.
 
+mod snapshots;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -91,6 +93,8 @@ struct Stage {
     /// Services that were woken and have had no running guest since.
     wanted: Vec<ServiceId>,
     limits: admission::Limits,
+    /// Goes with the stage.
+    _folder: tempfile::TempDir,
 }
 
 fn deployment(number: u32, idle: Duration, image: &Arc<LoadedImage>) -> Deployment {
@@ -139,10 +143,12 @@ impl Stage {
                 .expect("the built-in image is good"),
         );
         let (engine, switch) = (Fake::default(), FakeSwitch::default());
+        let folder = tempfile::tempdir().unwrap();
         let mut orchestrator = Orchestrator::new(Parts {
             engine: Box::new(engine.clone()),
             packets: Box::new(switch.clone()),
             metrics: Metrics::new(),
+            snapshots: Arc::new(Store::open(folder.path()).unwrap()),
             limits,
             first_generation: Generation(1),
         });
@@ -153,7 +159,7 @@ impl Stage {
         let now = Instant::from_nanos(1_000_000_000);
         orchestrator.configure(now, limits, deployments);
         let (alive, wanted) = (Vec::new(), Vec::new());
-        Self { orchestrator, engine, switch, now, signals, alive, wanted, limits }
+        Self { orchestrator, engine, switch, now, signals, alive, wanted, limits, _folder: folder }
     }
 
     fn state(&self, service: u32) -> &'static str {

@@ -10,9 +10,9 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::Shared;
 use super::shell::{Shell, ShellError};
 use super::stock::Kind;
+use super::{Order, Shared};
 use crate::clock::now;
 use crate::engine::{Ending, EngineEvent, Happening, InstanceSpec, ShellSource};
 use crate::snapshots::{self, Reason, Snapshot};
@@ -48,7 +48,7 @@ impl Drop for Booting {
 pub(super) struct Instance {
     pub(super) spec: InstanceSpec,
     pub(super) shared: Arc<Shared>,
-    pub(super) stops: mpsc::UnboundedReceiver<StopMode>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) booting: Booting,
     /// The guest's end of its port: kept until the guest is ready, so that a snapshot that fails loses no frame.
     pub(super) port: Option<OwnedFd>,
@@ -150,7 +150,7 @@ impl Instance {
         let name = &self.spec.template.name;
         warn!(service = name, report = %ending, "the guest does not start from its snapshot; it boots from its image");
         let rejected = self.shared.store.reject(name, origin, Reason::Refused);
-        self.shared.note_rejected(&rejected);
+        self.shared.metrics.snapshot_rejected(&rejected);
         let Some(shell) = self.make_shell().await? else { return Ok(Ending::Destroyed) };
         self.send_boot(&shell, ShellSource::Made, None)?;
         Ok(self.watch(shell).await)
@@ -161,7 +161,8 @@ impl Instance {
         let kind = Kind::of(&self.spec.template);
         tokio::select! {
             shell = self.shared.make(&kind) => shell.map(Some),
-            _ = self.stops.recv() => Ok(None),
+            // Whatever else it is told, it is to end some time.
+            () = async { while !matches!(self.orders.recv().await, Some(Order::Stop(_)) | None) {} } => Ok(None),
         }
     }
 
@@ -195,12 +196,22 @@ impl Instance {
                         break;
                     }
                 },
-                Some(mode) = self.stops.recv() => {
-                    if let Err(error) = self.stop(mode, &mut shell, &mut leaving, &mut ending) {
-                        // If the monitor cannot be told, the caller's grace period ends it.
-                        warn!(error = %crate::report(&error), "the guest cannot be told to end");
+                Some(order) = self.orders.recv() => match order {
+                    Order::Discard => {
+                        self.is_recyclable = false;
+                        if leaving.take().is_some() {
+                            ending = Some(Ending::Destroyed);
+                            shell.kill();
+                        }
                     }
-                }
+                    Order::Stop(mode) => {
+                        let told = self.stop(mode, &mut shell, &mut leaving, &mut ending);
+                        if let Err(error) = told {
+                            // If the monitor cannot be told, the caller's grace period ends it.
+                            warn!(error = %crate::report(&error), "the guest cannot be told to end");
+                        }
+                    }
+                },
                 () = deadline => {
                     leaving = None;
                     ending = Some(Ending::Destroyed);

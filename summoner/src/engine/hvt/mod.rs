@@ -8,21 +8,21 @@ mod instance;
 mod shell;
 mod stock;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use policies::Instant;
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
+use policies::{Instant, ServiceId};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use super::{Engine, EngineEvent, InstanceId, InstanceSpec, ShellSource, Template};
 use crate::clock::{now, tokio_instant};
 use crate::metrics::Metrics;
-use crate::snapshots::{self, Rejected, Snapshot, Store};
+use crate::snapshots::{self, Snapshot, Store};
 use instance::{Booting, Instance};
 pub use shell::ShellError;
 use shell::{EXECUTABLE, Shell};
@@ -61,11 +61,20 @@ struct Shared {
     refill: Notify,
 }
 
+/// What an instance's task is told.
+#[derive(Debug)]
+enum Order {
+    /// To end it.
+    Stop(StopMode),
+    /// Not to park its shell, however it ends.
+    Discard,
+}
+
 /// A running instance, as the engine reaches it.
 #[derive(Debug)]
 struct Running {
     // Not bounded by itself, but by who sends: the lifecycle of an instance, a few orders at most.
-    stops: mpsc::UnboundedSender<StopMode>,
+    orders: mpsc::UnboundedSender<Order>,
     task: tokio::task::AbortHandle,
 }
 
@@ -98,11 +107,6 @@ impl Shared {
         self.instances().remove(&instance);
     }
 
-    fn note_rejected(&self, rejected: &Rejected) {
-        warn!(service = rejected.service, reason = rejected.reason.label(), "{rejected}");
-        self.metrics.snapshots_rejected.with_label_values(&[rejected.reason.label()]).inc();
-    }
-
     /// The snapshot that an instance is to go on from, if there is one that can be used.
     fn snapshot(&self, template: &Template) -> Option<Snapshot> {
         let suspends = matches!(template.stop, StopMode::Suspend { .. });
@@ -124,7 +128,7 @@ impl Shared {
             Ok(Some(found)) => template.snapshot.then_some(found),
             Ok(None) => None,
             Err(rejected) => {
-                self.note_rejected(&rejected);
+                self.metrics.snapshot_rejected(&rejected);
                 None
             }
         }
@@ -186,14 +190,6 @@ impl Engine for Hvt {
     fn anticipate(&mut self, templates: &[Arc<Template>]) {
         let gone = self.shared.lock().anticipate(templates);
         drop(gone);
-        let (shared, templates) = (self.shared.clone(), templates.to_vec());
-        // What the store has is looked at once ahead, so that a wake finds it checked.
-        tokio::task::spawn_blocking(move || {
-            let names: HashSet<&str> =
-                templates.iter().map(|template| template.name.as_str()).collect();
-            shared.store.retain_ready(|service| names.contains(service));
-            shared.store.check_all().iter().for_each(|rejected| shared.note_rejected(rejected));
-        });
         self.shared.refill.notify_one();
     }
 
@@ -203,12 +199,12 @@ impl Engine for Hvt {
         stock.note_wake(template.service, &Kind::of(&template), now());
         stock.booting += 1;
         drop(stock);
-        let (stop, stops) = mpsc::unbounded_channel();
+        let (orders, received) = mpsc::unbounded_channel();
         let id = spec.id;
         let mut instance = Instance {
             spec,
             shared: self.shared.clone(),
-            stops,
+            orders: received,
             booting: Booting::new(self.shared.clone()),
             port: Some(port),
             capture: None,
@@ -221,13 +217,23 @@ impl Engine for Hvt {
         // Before the task runs it must be known, or it could end before it is.
         let mut instances = self.shared.instances();
         let task = tokio::spawn(instance.run(shell, snapshot)).abort_handle();
-        instances.insert(id, Running { stops: stop, task });
+        instances.insert(id, Running { orders, task });
     }
 
     fn stop(&mut self, instance: InstanceId, mode: StopMode) {
         if let Some(running) = self.shared.instances().get(&instance) {
             // Refused only by an instance that has just ended.
-            let _ = running.stops.send(mode);
+            let _ = running.orders.send(Order::Stop(mode));
+        }
+    }
+
+    fn discard(&mut self, service: ServiceId) {
+        let parked = self.shared.lock().discard(service);
+        drop(parked);
+        for (instance, running) in self.shared.instances().iter() {
+            if instance.service == service {
+                let _ = running.orders.send(Order::Discard);
+            }
         }
     }
 }

@@ -133,6 +133,12 @@ impl Stock {
         (parked.key == *key).then_some(parked.shell)
     }
 
+    /// The shell that is parked for a service, to be given up.
+    pub(super) fn discard(&mut self, service: ServiceId) -> Option<Shell> {
+        let index = self.parked.iter().position(|parked| parked.what.service == service)?;
+        Some(self.parked.swap_remove(index).shell)
+    }
+
     /// A prepared shell of a kind.
     pub(super) fn take_ready(&mut self, kind: &Kind) -> Option<Shell> {
         let index = self.ready.iter().position(|(of, _)| of == kind)?;
