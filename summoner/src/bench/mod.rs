@@ -1,0 +1,3 @@
+//! `summoner bench`: how long a client waits for a service that was not running.
+
+pub mod baseline;
