@@ -11,7 +11,9 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::console::Console;
+use crate::memory::GuestMemory;
 use crate::protocol::{MAX_CONSOLE, Report, Stamps, send_report};
+use crate::ring::{Ring, RingError, Unserved};
 
 /// Octets before the IP packet in a frame.
 const ETHERNET_HEADER: usize = 14;
@@ -59,7 +61,7 @@ impl ShutdownRequest {
 
 /// The network device.
 #[derive(Debug)]
-struct Net {
+pub(crate) struct Net {
     handle: u64,
     /// None while the guest is parked.
     port: Option<OwnedFd>,
@@ -67,6 +69,34 @@ struct Net {
     longest: usize,
     /// The switch has closed its end: nothing comes any more, and poll would find the port readable for ever.
     is_hung_up: bool,
+}
+
+impl Net {
+    /// Whether `length` octets are a frame that the device `handle` takes: longer than a link-layer header, shorter than
+    /// the longest.
+    pub(crate) const fn is_frame(&self, handle: u64, length: u64) -> bool {
+        handle == self.handle && length >= ETHERNET_HEADER as u64 && length <= self.longest as u64
+    }
+
+    /// Whether the device `handle` has use for room of `length` octets.
+    pub(crate) const fn has_use_for(&self, handle: u64, length: u64) -> bool {
+        handle == self.handle && length >= ETHERNET_HEADER as u64
+    }
+
+    /// Sends a frame. A full port loses it, as any network may: the ABI knows no "again" for sending.
+    pub(crate) fn send(&self, frame: &[u8]) {
+        if let Some(port) = &self.port {
+            let _ = send(port, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+    }
+
+    /// Takes a frame; its length, or `None` if there is none. What has no room is cut, as by a TAP descriptor.
+    pub(crate) fn receive(&self, room: &mut [u8]) -> Option<usize> {
+        match recv(self.port.as_ref()?, room, RecvFlags::DONTWAIT) {
+            Ok((0, _)) | Err(_) => None,
+            Ok((length, _)) => Some(length),
+        }
+    }
 }
 
 /// What a poll found.
@@ -90,6 +120,8 @@ pub struct Devices {
     /// When the instance was loaded and entered; taken when it waits for the first time.
     started: Option<(Instant, Instant)>,
     buffer: Vec<u8>,
+    ring: Option<Ring>,
+    exits: u64,
 }
 
 impl Devices {
@@ -97,7 +129,8 @@ impl Devices {
     #[must_use]
     pub fn new(reports: Arc<OwnedFd>, shutdown: Arc<ShutdownRequest>) -> Self {
         let console = Console::new(monotonic());
-        Self { net: None, console, reports, shutdown, started: None, buffer: Vec::new() }
+        let buffer = Vec::new();
+        Self { net: None, console, reports, shutdown, started: None, buffer, ring: None, exits: 0 }
     }
 
     /// An instance that was complete at `loaded` is entered now.
@@ -114,8 +147,32 @@ impl Devices {
         self
     }
 
-    /// The guest is put away until its next instance: nothing of this one stays.
-    pub(crate) fn park(&mut self) {
+    /// With a ring for the network device, unused or as it was when a snapshot was taken.
+    #[must_use]
+    pub(crate) fn with_ring(mut self, ring: Option<Ring>) -> Self {
+        self.ring = ring;
+        self
+    }
+
+    /// The ring, which belongs into a snapshot with the guest's memory.
+    pub(crate) const fn ring(&self) -> Option<&Ring> {
+        self.ring.as_ref()
+    }
+
+    /// How often the guest has asked for something so far.
+    #[must_use]
+    pub const fn exits(&self) -> u64 {
+        self.exits
+    }
+
+    /// The guest asks for something.
+    pub(crate) const fn note_exit(&mut self) {
+        self.exits = self.exits.saturating_add(1);
+    }
+
+    /// The guest is put away until its next instance, which begins with this `ring`: nothing else of this one stays.
+    pub(crate) fn park(&mut self, ring: Option<Ring>) {
+        self.ring = ring;
         if let Some(net) = &mut self.net {
             net.port = None;
         }
@@ -137,12 +194,6 @@ impl Devices {
     #[must_use]
     pub fn walltime(&self) -> u64 {
         nanos(ClockId::Realtime)
-    }
-
-    /// The longest frame of device `handle`, if that is a network device.
-    #[must_use]
-    pub fn longest_frame(&self, handle: u64) -> Option<usize> {
-        self.net.as_ref().filter(|net| net.handle == handle).map(|net| net.longest)
     }
 
     /// Passes console output on, as far as the rate allows. The guest never waits for whoever reads it.
@@ -184,17 +235,56 @@ impl Devices {
         }
     }
 
-    /// Waits until there is input, the guest is asked to end, the daemon says something, or `timeout` is over.
-    pub fn poll(&mut self, timeout: Duration) -> Found {
-        let deadline = monotonic() + timeout;
-        loop {
-            let left = deadline.saturating_since(monotonic());
-            let found = self.poll_once(left);
-            if let Some(found) = found {
-                return found;
+    /// Sends the frames that are submitted in the ring, if there is one, and takes the reads.
+    pub(crate) fn take_submissions(&mut self, memory: &GuestMemory) -> Result<(), RingError> {
+        match (&mut self.ring, &self.net) {
+            (Some(ring), Some(net)) => ring.take(memory, net, &mut self.buffer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Completes reads in the ring as far as there are frames; whether there were any.
+    pub(crate) fn complete_reads(
+        &mut self,
+        memory: &GuestMemory,
+        unserved: Unserved,
+    ) -> Result<bool, RingError> {
+        match (&mut self.ring, &self.net) {
+            (Some(ring), Some(net)) => {
+                Ok(ring.complete(memory, net, &mut self.buffer, unserved)? > 0)
             }
-            if left.is_zero() {
-                return Found::default();
+            _ => Ok(false),
+        }
+    }
+
+    /// Waits until there is input, the guest is asked to end, the daemon says something, or `timeout` is over. With reads
+    /// in the ring, there is input when one could be completed, and it is.
+    pub(crate) fn poll(
+        &mut self,
+        memory: &GuestMemory,
+        timeout: Duration,
+    ) -> Result<Found, RingError> {
+        let deadline = monotonic() + timeout;
+        let mut found = Found::default();
+        loop {
+            // Before anything is waited for: a frame that is there already costs one system call so, not two.
+            if self.complete_reads(memory, Unserved::Keep)? {
+                found.net = self.net.as_ref().map(|net| net.handle);
+                // A guest that is never without frames is asked as well.
+                found.shutdown = found.shutdown || self.shutdown.take();
+            }
+            if found != Found::default() {
+                return Ok(found);
+            }
+            let left = deadline.saturating_since(monotonic());
+            match self.poll_once(left) {
+                Some(now) => found = now,
+                None if left.is_zero() => return Ok(found),
+                None => {}
+            }
+            if self.ring.as_ref().is_some_and(Ring::has_reads) {
+                // The next round sees whether what is there is a frame.
+                found.net = None;
             }
         }
     }
@@ -234,29 +324,9 @@ impl Devices {
         (net.is_some() || shutdown || told).then_some(Found { net, shutdown, told })
     }
 
-    /// The buffer that frames go through.
-    pub fn buffer(&mut self) -> &mut [u8] {
-        &mut self.buffer
-    }
-
-    /// Sends the first `length` octets of the buffer as a frame. A full port loses it, as any network may: the ABI
-    /// knows no "again" for sending.
-    pub fn send(&self, length: usize) {
-        if let Some(port) = self.net.as_ref().and_then(|net| net.port.as_ref()) {
-            let _ = send(port, &self.buffer[..length], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        }
-    }
-
-    /// Takes a frame of at most `room` octets into the buffer; its length, or `None` if there is none.
-    ///
-    /// A longer one is cut, as a TAP descriptor would.
-    pub fn receive(&mut self, room: usize) -> Option<usize> {
-        let port = self.net.as_ref()?.port.as_ref()?;
-        let room = room.min(self.buffer.len());
-        match recv(port, &mut self.buffer[..room], RecvFlags::DONTWAIT) {
-            Ok((0, _)) | Err(_) => None,
-            Ok((length, _)) => Some(length),
-        }
+    /// The network device, if it is there, and the buffer that frames go through.
+    pub(crate) fn net(&mut self) -> Option<(&Net, &mut [u8])> {
+        Some((self.net.as_ref()?, &mut self.buffer))
     }
 
     /// Asks the guest to end.

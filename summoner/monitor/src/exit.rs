@@ -7,6 +7,8 @@ use hvt_abi::hypercall::Hypercall;
 pub(crate) enum Exit {
     /// The guest asks for something; its argument is at this address.
     Hypercall(Hypercall, u64),
+    /// The guest asks for its ring to be served.
+    Kick,
     /// An exception's stub reports.
     Fault,
     /// A signal; nothing happened.

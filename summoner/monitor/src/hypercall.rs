@@ -14,9 +14,7 @@ use hvt_abi::hypercall::{
 pub use crate::devices::{Devices, Found, ShutdownRequest};
 use crate::ending::Ending;
 use crate::memory::{Forbidden, GuestMemory, Need};
-
-/// The shortest frame: a link-layer header.
-const SHORTEST_FRAME: u64 = 14;
+use crate::ring::{RingError, Unserved};
 
 /// What follows from a hypercall.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +31,12 @@ pub enum Outcome {
 #[derive(Debug)]
 struct Violation(String);
 
+impl From<RingError> for Violation {
+    fn from(error: RingError) -> Self {
+        Self(format!("the ring: {error}"))
+    }
+}
+
 /// Carries out a hypercall whose argument is at `argument`.
 pub fn handle(
     devices: &mut Devices,
@@ -40,6 +44,7 @@ pub fn handle(
     call: Hypercall,
     argument: u64,
 ) -> Outcome {
+    devices.note_exit();
     let result = match call {
         Hypercall::Walltime => walltime(devices, memory, argument),
         Hypercall::Puts => puts(devices, memory, argument),
@@ -61,6 +66,26 @@ pub fn handle(
         Ok(()) => Outcome::Continue,
         Err(Violation(what)) => Outcome::End(Ending::Violation(format!("{call}: {what}"))),
     }
+}
+
+/// The guest asks for its ring to be served.
+pub(crate) fn kick(devices: &mut Devices, memory: &GuestMemory) -> Outcome {
+    devices.note_exit();
+    let served = match devices.ring() {
+        None => Err(Violation("there is no ring; it was not offered".to_owned())),
+        Some(_) => serve(devices, memory),
+    };
+    match served {
+        Ok(()) => Outcome::Continue,
+        Err(Violation(what)) => Outcome::End(Ending::Violation(format!("ring kick: {what}"))),
+    }
+}
+
+/// Carries out what is submitted, and completes every read: who kicks may not know that reads can wait for a poll.
+fn serve(devices: &mut Devices, memory: &GuestMemory) -> Result<(), Violation> {
+    devices.take_submissions(memory)?;
+    devices.complete_reads(memory, Unserved::Again)?;
+    Ok(())
 }
 
 fn read<const N: usize>(memory: &GuestMemory, argument: u64) -> Result<[u8; N], Violation> {
@@ -94,8 +119,9 @@ fn puts(devices: &mut Devices, memory: &GuestMemory, argument: u64) -> Result<()
 /// Whether the poll is over.
 fn poll(devices: &mut Devices, memory: &GuestMemory, argument: u64) -> Result<bool, Violation> {
     let poll = Poll::from_bytes(&read(memory, argument)?);
+    devices.take_submissions(memory)?;
     devices.note_wait();
-    let found = devices.poll(Duration::from_nanos(poll.timeout_nsecs));
+    let found = devices.poll(memory, Duration::from_nanos(poll.timeout_nsecs))?;
     if found == (Found { told: true, ..Found::default() }) {
         return Ok(false);
     }
@@ -146,17 +172,16 @@ fn block_read(memory: &GuestMemory, argument: u64) -> Result<(), Violation> {
 fn net_write(devices: &mut Devices, memory: &GuestMemory, argument: u64) -> Result<(), Violation> {
     let call = NetWrite::from_bytes(&read(memory, argument)?);
     memory.check(call.data, call.len, Need::Read).map_err(|error| bad("the frame", error))?;
-    let fits = |longest: &usize| (SHORTEST_FRAME..=*longest as u64).contains(&call.len);
-    let result = match devices.longest_frame(call.handle).filter(fits) {
-        Some(longest) => {
-            // It fits: not longer than `longest`.
-            let length = usize::try_from(call.len).unwrap_or(longest);
-            let frame = &mut devices.buffer()[..length];
+    let result = match devices.net() {
+        Some((net, buffer)) if net.is_frame(call.handle, call.len) => {
+            // It fits: a frame is not longer than the longest.
+            let length = usize::try_from(call.len).unwrap_or(usize::MAX).min(buffer.len());
+            let frame = &mut buffer[..length];
             memory.read(call.data, frame).map_err(|error| bad("the frame", error))?;
-            devices.send(length);
+            net.send(frame);
             CallResult::Ok
         }
-        None => CallResult::InvalidArgument,
+        _ => CallResult::InvalidArgument,
     };
     write(memory, argument, &NetWrite { ret: result.code(), ..call }.to_bytes())
 }
@@ -165,18 +190,19 @@ fn net_read(devices: &mut Devices, memory: &GuestMemory, argument: u64) -> Resul
     let call = NetRead::from_bytes(&read(memory, argument)?);
     memory.check(call.data, call.len, Need::Write).map_err(|error| bad("the buffer", error))?;
     devices.note_wait();
-    let (result, len) = if devices.longest_frame(call.handle).is_none() || call.len < SHORTEST_FRAME
-    {
-        (CallResult::InvalidArgument, call.len)
-    } else {
-        match devices.receive(usize::try_from(call.len).unwrap_or(usize::MAX)) {
-            Some(length) => {
-                let frame = &devices.buffer()[..length];
-                memory.write(call.data, frame).map_err(|error| bad("the buffer", error))?;
-                (CallResult::Ok, length as u64)
+    let (result, len) = match devices.net() {
+        Some((net, buffer)) if net.has_use_for(call.handle, call.len) => {
+            let room = usize::try_from(call.len).unwrap_or(usize::MAX).min(buffer.len());
+            match net.receive(&mut buffer[..room]) {
+                Some(length) => {
+                    let frame = &buffer[..length];
+                    memory.write(call.data, frame).map_err(|error| bad("the buffer", error))?;
+                    (CallResult::Ok, length as u64)
+                }
+                None => (CallResult::Again, call.len),
             }
-            None => (CallResult::Again, call.len),
         }
+        _ => (CallResult::InvalidArgument, call.len),
     };
     write(memory, argument, &NetRead { len, ret: result.code(), ..call }.to_bytes())
 }

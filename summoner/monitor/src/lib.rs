@@ -25,6 +25,7 @@ mod load;
 pub mod memory;
 pub mod probe;
 pub mod protocol;
+mod ring;
 mod running;
 mod sandbox;
 mod shell;

@@ -5,11 +5,13 @@ use std::os::fd::BorrowedFd;
 use hvt_abi::boot_info::{BOOT_INFO_ADDRESS, BootInfo, COMMAND_LINE_MAX, Features};
 use hvt_abi::manifest::EntryKind;
 use hvt_abi::memory_map::{LOAD_MIN, READABLE_MIN, guard_start, stack_start};
+use hvt_abi::ring::RESERVED;
 use images::{DeviceKind, ImageError, Plan, Segment};
 
 use crate::arch::{Region, RegionKind};
 use crate::memory::{Forbidden, GuestMemory, MapError};
 use crate::protocol::BootRequest;
+use crate::ring::Ring;
 
 /// Octets that are copied from the image at once.
 const CHUNK: usize = 64 * 1024;
@@ -61,7 +63,12 @@ pub(crate) fn load(
     image: BorrowedFd<'_>,
 ) -> Result<GuestMemory, LoadError> {
     plan.check_memory(memory_size)?;
-    let memory = GuestMemory::new(memory_size)?;
+    let ring = Ring::place(plan, memory_size).map(Ring::new);
+    let reserved = if ring.is_some() { RESERVED } else { 0 };
+    let memory = GuestMemory::new(memory_size.saturating_add(reserved))?;
+    if let Some(ring) = &ring {
+        ring.write(&memory)?;
+    }
     for segment in &plan.segments {
         copy(&memory, segment, image)?;
     }
@@ -100,12 +107,14 @@ fn copy(memory: &GuestMemory, segment: &Segment, image: BorrowedFd<'_>) -> Resul
     Ok(())
 }
 
-/// Writes what the guest finds at its start: boot information, manifest, command line.
+/// Writes what the guest finds at its start: boot information, manifest, command line. Its ring, if it has one, is where
+/// its other memory ends.
 pub(crate) fn write_boot_info(
     memory: &GuestMemory,
     plan: &Plan,
     request: &BootRequest,
     cycles: u64,
+    ring: Option<u64>,
 ) -> Result<(), LoadError> {
     let command_line = request.command_line.as_bytes();
     if command_line.len() >= COMMAND_LINE_MAX || command_line.contains(&0) {
@@ -117,14 +126,19 @@ pub(crate) fn write_boot_info(
         DeviceKind::Block => None,
     });
     let cmdline = mft + table.len() as u64;
-    let features = Features::FRESHNESS.union(Features::SHUTDOWN_REQUEST);
+    let mut features =
+        Features::FRESHNESS.union(Features::SHUTDOWN_REQUEST).union(Features::RENEWAL);
+    if ring.is_some() {
+        features = features.union(Features::SHARED_RING).union(Features::POLL_SERVES_RING);
+    }
     let info = BootInfo {
-        mem_size: memory.size(),
+        mem_size: ring.unwrap_or_else(|| memory.size()),
         kernel_end: plan.kernel_end,
         cpu_cycle_freq: cycles,
         cmdline,
         mft,
         host_features: features.0,
+        net_ring: ring.unwrap_or(0),
         generation: request.generation,
         ..BootInfo::default()
     }
@@ -160,6 +174,9 @@ pub(crate) fn regions(plan: &Plan, memory_size: u64) -> Vec<Region> {
         end: memory_size,
         kind: RegionKind::Stack,
     });
+    if let Some(start) = Ring::place(plan, memory_size) {
+        regions.push(Region { start, end: start + RESERVED, kind: RegionKind::Data });
+    }
     regions.retain(|region| region.start < region.end);
     regions
 }

@@ -16,6 +16,7 @@ use crate::kick;
 use crate::load;
 use crate::memory::GuestMemory;
 use crate::protocol::{BootRequest, Report, Start, send_report};
+use crate::ring::Ring;
 use crate::shell::{ShellError, kvm};
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::vcpu::{self, Turn};
@@ -199,7 +200,8 @@ impl RunningVm {
             return Err(SnapshotError::State("it has changed its segment registers"));
         }
         let registers = Registers::of(&self.vcpu).map_err(failed("tell the vCPU's registers"))?;
-        Snapshot::write(&self.memory, &self.plan, registers, poll, file)
+        let ring = self.devices.ring().cloned();
+        Snapshot::write(&self.memory, &self.plan, registers, poll, ring, file)
     }
 
     /// Writes the state of the guest, which rests, to a file, to be resumed from there; how many octets that are.
@@ -223,7 +225,7 @@ impl RunningVm {
         let poll = origin.snapshot.head.poll;
         self.stand = Stand::Restored(poll);
         self.devices.end();
-        self.devices.park();
+        self.devices.park(origin.snapshot.head.ring.clone());
         Ok(true)
     }
 
@@ -240,7 +242,8 @@ impl RunningVm {
         if !is_parked || request.start != Start::Parked {
             return Err(ShellError::Request("the shell is parked, and can start nothing else"));
         }
-        load::write_boot_info(&self.memory, &self.plan, request, self.cycles)?;
+        let ring = self.devices.ring().map(Ring::address);
+        load::write_boot_info(&self.memory, &self.plan, request, self.cycles, ring)?;
         self.devices.unpark(port, request.mtu);
         self.loaded = Some(monotonic());
         Ok(())

@@ -16,6 +16,7 @@ use crate::load::{self, LoadError};
 use crate::memory::{Forbidden, GuestMemory};
 use crate::probe::{self, ProbeError};
 use crate::protocol::{BootRequest, PrepareRequest, Start};
+use crate::ring::Ring;
 use crate::running::{Capture, Origin, RunningVm};
 use crate::snapshot::{Snapshot, SnapshotError};
 
@@ -76,6 +77,8 @@ pub struct PreparedShell {
     vm: VmFd,
     plan: Plan,
     net: Option<u64>,
+    /// Where the guest's ring lies, if it has one.
+    ring: Option<u64>,
     cycles: u64,
     tables: Tables,
     started: kvm_sregs,
@@ -123,6 +126,7 @@ impl Shell {
             return Err(ShellError::Machine { found: plan.machine });
         }
         let net = load::net_handle(&plan)?;
+        let ring = Ring::place(&plan, memory_size);
         let mut memory = load::load(&plan, memory_size, image.as_fd())?;
         let regions = load::regions(&plan, memory_size);
         memory.allow(&regions);
@@ -131,7 +135,7 @@ impl Shell {
         arch::enter(&vcpu, &tables, plan.entry, memory_size)
             .map_err(kvm("set the vCPU's registers"))?;
         let started = vcpu.get_sregs().map_err(kvm("tell the vCPU's registers"))?;
-        Ok(PreparedShell { vcpu, vm, plan, net, cycles, tables, started, memory })
+        Ok(PreparedShell { vcpu, vm, plan, net, ring, cycles, tables, started, memory })
     }
 }
 
@@ -167,9 +171,10 @@ impl PreparedShell {
         reports: Arc<OwnedFd>,
         shutdown: Arc<ShutdownRequest>,
     ) -> Result<RunningVm, ShellError> {
-        let Self { vcpu, vm, plan, net, cycles, tables, started, memory } = self;
-        load::write_boot_info(&memory, &plan, request, cycles)?;
+        let Self { vcpu, vm, plan, net, ring, cycles, tables, started, memory } = self;
+        load::write_boot_info(&memory, &plan, request, cycles, ring)?;
         let (mut origin, mut capture) = (None, Capture::None);
+        let mut ring = ring.map(Ring::new);
         match (request.start, file) {
             (Start::Image, None) => {}
             (Start::ImageAndCapture, Some(file)) => capture = Capture::AtFirstPoll(file),
@@ -177,6 +182,7 @@ impl PreparedShell {
                 let snapshot = Snapshot::read(&memory, file.as_fd(), offset)?;
                 snapshot.restore(&memory, file.as_fd())?;
                 snapshot.head.registers.set(&vcpu).map_err(kvm("set the vCPU's registers"))?;
+                ring = snapshot.ring(ring)?;
                 origin = Some(Origin { snapshot, file });
             }
             (Start::Parked, _) => return Err(ShellError::Request("the shell is not parked")),
@@ -185,7 +191,7 @@ impl PreparedShell {
         }
         let mut devices = Devices::new(reports, shutdown);
         if let Some(handle) = net {
-            devices = devices.with_net(handle, port, request.mtu);
+            devices = devices.with_net(handle, port, request.mtu).with_ring(ring);
         }
         Ok(RunningVm::new(
             vcpu, vm, plan, cycles, tables, started, memory, devices, origin, capture,

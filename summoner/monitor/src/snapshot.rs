@@ -1,7 +1,7 @@
 //! The state of a guest at rest, as octets: what a summon starts from when it need not boot.
 //!
 //! ```text
-//!   0                    head: magic, its length, then (postcard) registers, extended state, the poll it rests in, page runs
+//!   0                    head: magic, its length, then (postcard) registers, extended state, the poll it rests in, its ring, page runs
 //!   next page boundary   the pages of the runs, one behind the other
 //! ```
 //!
@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Registers;
 use crate::memory::{GuestMemory, PageRun, runs};
+use crate::ring::Ring;
 
 /// The first octets of a snapshot; the last one is the version of its form.
-const MAGIC: [u8; 8] = *b"summon\0\x01";
+const MAGIC: [u8; 8] = *b"summon\0\x02";
 /// Octets before the head proper: the magic and the head's length.
 const PREFIX: usize = 16;
 /// The longest head: registers and some ten thousand runs.
@@ -74,6 +75,8 @@ pub(crate) struct Head {
     pub(crate) registers: Registers,
     /// Address of the argument of the poll that it rests in.
     pub(crate) poll: u64,
+    /// Its ring, as the host knew it.
+    pub(crate) ring: Option<Ring>,
     /// Octets of guest memory.
     memory: u64,
     /// The pages, ascending.
@@ -95,13 +98,14 @@ impl Snapshot {
         plan: &Plan,
         registers: Registers,
         poll: u64,
+        ring: Option<Ring>,
         file: BorrowedFd<'_>,
     ) -> Result<(Self, u64), SnapshotError> {
         let failed = |what| move |source| SnapshotError::File { what, source };
         let touched = memory.touched().map_err(failed("list the pages for"))?;
         let kept =
             touched.into_iter().filter(|page| from_image(plan, *page) || !is_zero(memory, *page));
-        let head = Head { registers, poll, memory: memory.size(), pages: runs(kept) };
+        let head = Head { registers, poll, ring, memory: memory.size(), pages: runs(kept) };
         let octets =
             postcard::to_stdvec(&head).map_err(|error| SnapshotError::Head(error.to_string()))?;
         let length = octets.len() as u64;
@@ -149,6 +153,15 @@ impl Snapshot {
             .map_err(|error| damaged(&error.to_string()))?;
         head.check(memory)?;
         Ok(Self { head, pages_at: offset.saturating_add(pages_at(length)) })
+    }
+
+    /// The ring to go on with, of a guest that would begin with `unused`.
+    pub(crate) fn ring(&self, unused: Option<Ring>) -> Result<Option<Ring>, SnapshotError> {
+        match (unused, &self.head.ring) {
+            (None, None) => Ok(None),
+            (Some(unused), Some(ring)) if ring.may_follow(&unused) => Ok(Some(ring.clone())),
+            _ => Err(SnapshotError::Head("its ring is not this guest's".to_owned())),
+        }
     }
 
     /// Puts the pages into the memory of a shell that holds nothing but the image.

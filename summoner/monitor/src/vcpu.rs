@@ -1,6 +1,7 @@
 //! The loop: run the guest until it exits, do what the exit asks for, again.
 
 use hvt_abi::hypercall::Hypercall;
+use hvt_abi::ring::KICK_PORT;
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use crate::arch::{self, Tables};
@@ -38,6 +39,10 @@ pub(crate) fn run(
                     Outcome::End(ending) => ending,
                 }
             }
+            Exit::Kick => match hypercall::kick(devices, memory) {
+                Outcome::Continue | Outcome::Rest => continue,
+                Outcome::End(ending) => ending,
+            },
             Exit::Interrupted => {
                 kick::clear(vcpu);
                 if devices.is_told() {
@@ -112,6 +117,9 @@ fn port_write(port: u16, data: &[u8]) -> Exit {
         return Exit::Fault;
     }
     let argument: Result<[u8; 4], _> = data.try_into();
+    if port == KICK_PORT && argument.is_ok() {
+        return Exit::Kick;
+    }
     match (Hypercall::from_port(port), argument) {
         (Some(call), Ok(argument)) => {
             Exit::Hypercall(call, u64::from(u32::from_le_bytes(argument)))

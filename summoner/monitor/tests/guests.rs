@@ -43,7 +43,7 @@ guests! {
             "hello",
             "command line: --act=puts=hello --act=facts",
             "memory: 8388608",
-            "generation: Some(7) features: 0x30000",
+            "generation: Some(7) features: 0xb0000",
             "handle: 1, mac: [2, 0, 0, 0, 0, 1], mtu: 1500",
         ] {
             assert!(life.console.contains(fact), "{fact}: {}", life.console);

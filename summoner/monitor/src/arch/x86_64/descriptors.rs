@@ -1,6 +1,7 @@
 //! GDT, TSS, IDT and the stubs that turn an exception into an exit with everything known about it.
 
 use hvt_abi::hypercall::{PORT_BASE, PORT_END};
+use hvt_abi::ring::KICK_PORT;
 
 use super::{GDT, IDT, STACK_TOP, STUBS, TSS};
 use crate::memory::{Forbidden, GuestMemory};
@@ -26,7 +27,7 @@ pub(super) const IDT_LIMIT: u16 = VECTORS as u16 * 16 - 1;
 /// Octets of the TSS proper; the I/O bitmap follows (SDM volume 3, figure 7-11).
 const TSS_SIZE: u16 = 0x68;
 /// The bitmap ends behind the last port that may be open; ports beyond it are closed.
-const BITMAP: u16 = (PORT_END + 3) / 8 + 1;
+const BITMAP: u16 = (KICK_PORT + 4) / 8 + 1;
 /// With the octet of ones that must follow the bitmap.
 pub(super) const TSS_LIMIT: u16 = TSS_SIZE + BITMAP;
 
@@ -73,8 +74,10 @@ fn tss(stack_top: u64) -> Vec<u8> {
     octets[102..104].copy_from_slice(&TSS_SIZE.to_le_bytes());
     let bitmap = &mut octets[usize::from(TSS_SIZE)..];
     bitmap.fill(0xff);
-    // A hypercall writes four octets: the three ports behind the last one are touched as well.
-    for port in usize::from(PORT_BASE) + 1..usize::from(PORT_END) + 3 {
+    // A hypercall and a kick write four octets: the three ports behind the last one are touched as well.
+    let calls = usize::from(PORT_BASE) + 1..usize::from(PORT_END) + 3;
+    let kick = usize::from(KICK_PORT)..usize::from(KICK_PORT) + 4;
+    for port in calls.chain(kick) {
         bitmap[port / 8] &= !(1 << (port % 8));
     }
     octets
@@ -123,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_hypercalls_ports_are_open() {
+    fn only_the_hypercalls_and_the_kicks_ports_are_open() {
         let tss = tss(0x1000);
         let bitmap = &tss[usize::from(TSS_SIZE)..];
         let open =
@@ -133,7 +136,8 @@ mod tests {
         for call in Hypercall::ALL {
             assert!(writable(usize::from(call.port())), "{call}");
         }
-        for port in (0..0x501).chain(0x50c..0x1_0000) {
+        assert!(writable(usize::from(KICK_PORT)));
+        for port in (0..0x501).chain(0x50c..0x600).chain(0x604..0x1_0000) {
             assert!(!open(port), "{port:#x}");
         }
         assert_eq!(*tss.last().unwrap(), 0xff, "the octet behind the bitmap");
