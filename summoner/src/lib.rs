@@ -16,6 +16,7 @@ pub mod deploy;
 pub mod dns;
 pub mod engine;
 pub mod entropy;
+pub mod harness;
 pub mod image;
 pub mod metrics;
 mod metrics_page;

@@ -31,6 +31,20 @@ pub enum ResolveError {
     },
 }
 
+/// A query as it goes over the wire. Its first two octets are the id, chosen at random.
+///
+/// # Errors
+/// When the name cannot be written.
+pub fn encode(name: &Name, qtype: RecordType) -> Result<Vec<u8>, ResolveError> {
+    let mut query = Message::query();
+    query.metadata.recursion_desired = false;
+    query.add_query(Query::query(name.clone(), qtype));
+    let mut edns = Edns::new();
+    edns.set_max_payload(PAYLOAD);
+    query.set_edns(edns);
+    query.to_vec().map_err(|source| ResolveError::Query { name: name.to_string(), source })
+}
+
 /// Asks `server` once over UDP, waiting at most `patience` for the answer.
 ///
 /// Datagrams that are not an answer to this question are passed over.
@@ -43,19 +57,11 @@ pub fn ask(
     qtype: RecordType,
     patience: Duration,
 ) -> Result<Message, ResolveError> {
-    let mut query = Message::query();
-    query.metadata.recursion_desired = false;
-    query.add_query(Query::query(name.clone(), qtype));
-    let mut edns = Edns::new();
-    edns.set_max_payload(PAYLOAD);
-    query.set_edns(edns);
-    let octets =
-        query.to_vec().map_err(|source| ResolveError::Query { name: name.to_string(), source })?;
-    exchange(server, &octets, query.metadata.id, patience)
-        .map_err(|source| ResolveError::Exchange { server, source })
+    let octets = encode(name, qtype)?;
+    exchange(server, &octets, patience).map_err(|source| ResolveError::Exchange { server, source })
 }
 
-fn exchange(server: SocketAddr, query: &[u8], id: u16, patience: Duration) -> io::Result<Message> {
+fn exchange(server: SocketAddr, query: &[u8], patience: Duration) -> io::Result<Message> {
     let any: SocketAddr =
         if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = UdpSocket::bind(any)?;
@@ -66,7 +72,9 @@ fn exchange(server: SocketAddr, query: &[u8], id: u16, patience: Duration) -> io
     loop {
         let length = socket.recv(&mut buffer)?;
         match Message::from_vec(&buffer[..length]) {
-            Ok(answer) if answer.metadata.id == id => return Ok(answer),
+            Ok(answer) if query.starts_with(&answer.metadata.id.to_be_bytes()) => {
+                return Ok(answer);
+            }
             Ok(_) | Err(_) => {}
         }
     }

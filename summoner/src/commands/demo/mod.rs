@@ -3,26 +3,43 @@
 //! The daemon is the real one, started as a child with a configuration file; the client uses real sockets. The
 //! exit status is 0 only if every step happened as told.
 
-mod child;
 mod client;
 mod show;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, RecordType};
-use synjitsu_device::namespace;
 
 use super::{Exit, Failure};
 use crate::admin::client::ask_once;
 use crate::admin::protocol::{Reply, Request};
+use crate::harness::{self, Daemon, DaemonSetup};
 use crate::orchestrator::ServiceStatus;
 use crate::orchestrator::timeline::Cause;
 use crate::resolve;
-use child::Daemon;
 
+/// The configuration: one service, reaped soon, in a zone that nobody can own (RFC 6761).
+const CONFIGURATION: &str = r#"
+state_dir = "state"
+
+[dns]
+listen = ["127.0.0.1:53"]
+
+[zone]
+apex = "jit.test"
+
+[admin]
+socket = "admin.sock"
+
+[services.hello]
+image = "builtin:hello"
+idle = "1s"
+"#;
+/// Where its daemon answers queries.
+const DNS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
 /// The one service of the demo.
 const NAME: &str = "hello.jit.test.";
 /// How long a single step may take before the demo gives up; many times what the slowest machine needs.
@@ -32,11 +49,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
     #[error(transparent)]
-    Namespace(#[from] synjitsu_device::DeviceError),
+    Place(#[from] harness::PlaceError),
     #[error(transparent)]
-    Kvm(#[from] monitor::probe::ProbeError),
-    #[error(transparent)]
-    Daemon(#[from] child::ChildError),
+    Daemon(#[from] harness::daemon::DaemonError),
     #[error(transparent)]
     Resolve(#[from] resolve::ResolveError),
     #[error(transparent)]
@@ -50,29 +65,19 @@ enum DemoError {
 pub(super) fn run() -> Result<(), Failure> {
     let failed = |error: &DemoError| {
         let exit = match error {
-            DemoError::Namespace(_) | DemoError::Kvm(_) => Exit::Unavailable,
+            DemoError::Place(_) => Exit::Unavailable,
             _ => Exit::Internal,
         };
         Failure::new(exit, error)
     };
-    prepare().map_err(|error| failed(&error))?;
-    let mut daemon = Daemon::start().map_err(|error| failed(&error.into()))?;
+    harness::enter().map_err(|error| failed(&error.into()))?;
+    let setup = DaemonSetup { name: "demo", configuration: CONFIGURATION, overrides: &[] };
+    let mut daemon = Daemon::start(&setup).map_err(|error| failed(&error.into()))?;
     let shown = tour(&mut daemon).and_then(|()| Ok(daemon.stop()?));
     shown.map_err(|error| {
         eprintln!("--- the daemon's log ---\n{}---", daemon.log());
         failed(&error)
     })
-}
-
-/// Says early what is missing, and goes where the machine's own interfaces are not.
-fn prepare() -> Result<(), DemoError> {
-    monitor::probe::check()?;
-    if rustix::process::geteuid().is_root() {
-        namespace::enter_new()?;
-    } else {
-        namespace::enter_new_as_user()?;
-    }
-    Ok(())
 }
 
 fn tour(daemon: &mut Daemon) -> Result<(), DemoError> {
@@ -96,7 +101,7 @@ fn by_query(daemon: &Daemon) -> Result<Ipv4Addr, DemoError> {
     expect_state(&status(daemon.socket())?, "cold")?;
     let asked = Instant::now();
     let name = Name::from_ascii(NAME).map_err(|error| DemoError::Unexpected(error.to_string()))?;
-    let answer = resolve::ask(daemon.dns(), &name, RecordType::A, PATIENCE)?;
+    let answer = resolve::ask(DNS, &name, RecordType::A, PATIENCE)?;
     let answered = asked.elapsed();
     let address = answer.answers.iter().find_map(|record| match &record.data {
         RData::A(address) => Some(address.0),

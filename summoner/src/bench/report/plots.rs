@@ -1,0 +1,215 @@
+//! The two pictures of a report: how latencies are distributed, and what they do as instances become more.
+
+use std::fs;
+use std::path::Path;
+
+use super::chart::{Axis, COLOURS, Chart, Scale, Series, Style};
+use super::goals::row;
+use super::{Report, ReportError, file};
+
+/// Rows in the picture of distributions: the name in it, and whether it is ours.
+const DISTRIBUTIONS: [(&str, &str, bool); 8] = [
+    (row::COLD, "cold", true),
+    (row::COLD_POOLED, "cold, new shell", true),
+    (row::COLD_PLAIN, "cold, no pool, no snapshot", true),
+    (row::WARM, "warm", true),
+    (row::PROCESS, "process: fork + exec", false),
+    (row::ACTIVATION, "socket activation", false),
+    (row::NO_HOLD, "cold, SYN not held", false),
+    (row::CRUN, "container: crun", false),
+];
+/// Series in the picture of running instances.
+const RUNNING: [(&str, &str, Style); 2] = [
+    (row::CREATE, "cold: one more instance", Style::Dots),
+    (row::WARM_AMONG, "warm, among them", Style::Dots),
+];
+/// Points that a line through a cloud is the median of.
+const WINDOW: usize = 51;
+
+/// Writes the pictures that a report has figures for into `folder`; their paths.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(report: &Report, folder: &Path) -> Result<Vec<std::path::PathBuf>, ReportError> {
+    let charts = [("latency.svg", distributions(report)), ("instances.svg", running(report))];
+    fs::create_dir_all(folder).map_err(file("make the folder", folder))?;
+    let mut written = Vec::new();
+    for (name, chart) in charts {
+        let Some(chart) = chart else { continue };
+        let path = folder.join(name);
+        fs::write(&path, chart.svg()).map_err(file("write", &path))?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// Which machine, in one line.
+fn subtitle(report: &Report) -> String {
+    let environment = &report.environment;
+    let kvm = environment.kvm.split(':').next().unwrap_or_default();
+    format!(
+        "summoner {}{} on {} x {}, {}, KVM: {kvm}",
+        environment.version,
+        if environment.optimised { "" } else { " (NOT OPTIMISED)" },
+        environment.cores,
+        environment.processor,
+        environment.kernel,
+    )
+}
+
+/// The shares of requests that were answered within a time.
+#[must_use]
+pub fn distributions(report: &Report) -> Option<Chart> {
+    let series =
+        DISTRIBUTIONS.into_iter().zip(COLOURS).filter_map(|((row, name, ours), colour)| {
+            // External runs have the kinds of a mix as rows, under the same names.
+            let samples = report.samples.get(row).filter(|samples| !samples.is_empty())?;
+            let median = report.rows.get(row)?.whole.p50 / 1000.0;
+            Some(Series {
+                name: name.to_owned(),
+                remark: format!("median {} ms, n = {}", significant(median), samples.len()),
+                style: if ours { Style::Line } else { Style::Dashed },
+                colour,
+                points: steps(samples),
+            })
+        });
+    let mut series: Vec<Series> = series.collect();
+    if series.is_empty() {
+        let (row, samples) = report.samples.iter().find(|(_, samples)| !samples.is_empty())?;
+        series.push(Series {
+            name: row.clone(),
+            remark: format!("n = {}", samples.len()),
+            style: Style::Line,
+            colour: COLOURS[0],
+            points: steps(samples),
+        });
+    }
+    let values = series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x));
+    Some(Chart {
+        title: "From a request to the first byte".to_owned(),
+        subtitle: subtitle(report),
+        x: Axis::fitting("milliseconds since the request, logarithmic", Scale::Logarithmic, values),
+        y: Axis {
+            label: "share of requests answered".to_owned(),
+            scale: Scale::Linear,
+            range: (0.0, 1.0),
+        },
+        series,
+    })
+}
+
+/// The empirical distribution as a staircase, in milliseconds.
+fn steps(samples: &[f64]) -> Vec<(f64, f64)> {
+    let mut sorted: Vec<f64> = samples.iter().map(|micros| micros / 1000.0).collect();
+    sorted.sort_by(f64::total_cmp);
+    let count = sorted.len() as f64;
+    let step = |(index, value): (usize, &f64)| {
+        [(*value, index as f64 / count), (*value, (index + 1) as f64 / count)]
+    };
+    sorted.iter().enumerate().flat_map(step).collect()
+}
+
+/// Latencies against the number of instances that run.
+#[must_use]
+pub fn running(report: &Report) -> Option<Chart> {
+    let mut series = Vec::new();
+    for ((key, name, style), pair) in RUNNING.into_iter().zip(COLOURS.chunks(2)) {
+        let Some(values) = report.running.get(key).filter(|values| !values.is_empty()) else {
+            continue;
+        };
+        let points: Vec<(f64, f64)> =
+            values.iter().map(|(running, micros)| (*running as f64, micros / 1000.0)).collect();
+        let medians = moving_median(&points);
+        series.push(Series {
+            name: name.to_owned(),
+            remark: format!("n = {}", points.len()),
+            style,
+            colour: pair[1],
+            points,
+        });
+        series.push(Series {
+            name: "its moving median".to_owned(),
+            remark: format!("of {WINDOW}"),
+            style: Style::Line,
+            colour: pair[0],
+            points: medians,
+        });
+    }
+    if series.is_empty() {
+        return None;
+    }
+    let points = || series.iter().flat_map(|series| series.points.iter());
+    Some(Chart {
+        title: "Latency against the number of running instances".to_owned(),
+        subtitle: subtitle(report),
+        x: Axis::fitting("instances that run", Scale::Linear, points().map(|(x, _)| *x)),
+        y: Axis::fitting(
+            "milliseconds to the first byte, logarithmic",
+            Scale::Logarithmic,
+            points().map(|(_, y)| *y),
+        ),
+        series,
+    })
+}
+
+fn moving_median(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let window = WINDOW.min(points.len());
+    let median = |window: &[(f64, f64)]| {
+        let mut values: Vec<f64> = window.iter().map(|(_, y)| *y).collect();
+        values.sort_by(f64::total_cmp);
+        (window[window.len() / 2].0, values[values.len() / 2])
+    };
+    points.windows(window.max(1)).map(median).collect()
+}
+
+/// Three significant figures.
+fn significant(value: f64) -> String {
+    match value {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::record::Recorder;
+    use super::*;
+
+    #[test]
+    fn a_distribution_ends_at_one() {
+        assert_eq!(steps(&[2000.0, 1000.0]), [(1.0, 0.0), (1.0, 0.5), (2.0, 0.5), (2.0, 1.0)]);
+    }
+
+    #[test]
+    fn the_moving_median_ignores_outliers() {
+        let points: Vec<(f64, f64)> =
+            (0..200_u8).map(|x| (x.into(), if x % 10 == 0 { 100.0 } else { 1.0 })).collect();
+        let medians = moving_median(&points);
+        assert_eq!(medians.len(), 150);
+        assert!(medians.iter().all(|(_, y)| *y < 2.0));
+        assert!(moving_median(&[]).is_empty());
+        assert_eq!(moving_median(&points[..3]).len(), 1);
+    }
+
+    #[test]
+    fn pictures_are_made_of_what_there_is() {
+        let mut recorder = Recorder::new();
+        assert!(distributions(&Recorder::new().finish(String::new(), 0)).is_none());
+        for micros in 1..100 {
+            let length = Duration::from_micros(micros);
+            recorder.samples(row::COLD).push_whole(length);
+            recorder.while_running(row::CREATE, usize::try_from(micros).unwrap(), length);
+        }
+        let report = recorder.finish(String::new(), 0);
+        let chart = distributions(&report).unwrap();
+        assert_eq!(chart.series.len(), 1);
+        assert!(chart.svg().contains("n = 99"));
+        assert_eq!(running(&report).unwrap().series.len(), 2);
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(write(&report, &folder.path().join("plots")).unwrap().len(), 2);
+    }
+}
