@@ -27,5 +27,64 @@ pub mod random;
 pub mod rank;
 pub mod report;
 pub mod schedule;
+pub mod scrape;
 pub mod slo;
 pub mod stats;
+pub mod suite;
+pub mod target;
+
+use hickory_proto::ProtoError;
+
+use failure::Failure;
+
+/// Why there is no report. A request that fails is no reason: it is counted in the report.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The machine cannot.
+    #[error(transparent)]
+    Place(#[from] crate::harness::PlaceError),
+    /// A daemon of the suite did not start or end.
+    #[error(transparent)]
+    Daemon(#[from] crate::harness::daemon::DaemonError),
+    /// A daemon could not be steered.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    /// A daemon's counts could not be read.
+    #[error(transparent)]
+    Scrape(#[from] scrape::ScrapeError),
+    /// The schedule could not be carried out.
+    #[error(transparent)]
+    Load(#[from] load::LoadError),
+    /// What is compared with could not be made.
+    #[error(transparent)]
+    Baseline(#[from] baseline::BaselineError),
+    /// A query could not be written.
+    #[error(transparent)]
+    Resolve(#[from] crate::resolve::ResolveError),
+    /// A name could not be written.
+    #[error("cannot write a service's name")]
+    Name(#[source] ProtoError),
+    /// Not every kind of the mix can have names of its own.
+    #[error(
+        "a mix of {kinds} kinds needs {kinds} names at least, not {names}; give more with --name"
+    )]
+    TooFewNames {
+        /// How many names there are.
+        names: usize,
+        /// How many kinds.
+        kinds: usize,
+    },
+    /// Cold requests need a service that can be stopped.
+    #[error(
+        "cold and held requests need services that are not running; name the daemon's admin socket with --admin, so that they can be stopped"
+    )]
+    NoWayToCool,
+    /// A service that was to be warm did not answer.
+    #[error("{name} did not answer when it was asked for the first time ({failure})")]
+    Unprepared {
+        /// Which.
+        name: String,
+        /// Why.
+        failure: Failure,
+    },
+}

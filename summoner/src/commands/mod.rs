@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::daemon::Source;
 
+mod bench;
 mod check;
 mod control;
 mod demo;
@@ -69,6 +70,8 @@ enum Command {
         #[command(subcommand)]
         command: snapshot::SnapshotCommand,
     },
+    /// Measures from a request to its response: any deployment, or with --self this program next to ordinary processes
+    Bench(Box<bench::BenchArgs>),
     /// Asks a DNS server one question, as `dig +short` does
     Query(query::QueryArgs),
     /// Looks into images
@@ -125,9 +128,11 @@ impl DaemonArgs {
     }
 }
 
-/// How a command ends; the numbers are those of `sysexits.h`.
+/// How a command ends; the numbers are those of `sysexits.h`, and 1 is what `diff` and `cmp` say "no" with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
+    /// What was measured is not as it should be.
+    Missed = 1,
     /// The command line cannot be understood.
     Usage = 64,
     /// Something outside is missing: no hypervisor, no daemon, no answer.
@@ -180,6 +185,7 @@ pub fn run() -> ExitCode {
         Command::Stop { name, daemon } => control::stop(&daemon, name),
         Command::Logs { name, follow, daemon } => control::logs(&daemon, name, follow),
         Command::Snapshot { command } => snapshot::run(command),
+        Command::Bench(args) => bench::run(*args),
         Command::Query(args) => query::run(&args),
         Command::Image { command } => image::run(&command),
     };

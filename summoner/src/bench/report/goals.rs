@@ -34,6 +34,14 @@ pub mod row {
     pub const ENTERED_POOLED: &str = "entered_pooled";
     /// As [`ENTERED`].
     pub const ENTERED_PLAIN: &str = "entered_plain";
+    /// The daemon's own record of a summon, by its phases, for each configuration.
+    pub const SUMMON: &str = "summon";
+    /// As [`SUMMON`].
+    pub const SUMMON_POOLED: &str = "summon_pooled";
+    /// As [`SUMMON`].
+    pub const SUMMON_PLAIN: &str = "summon_plain";
+    /// The very first boots of services.
+    pub const CREATE_FIRST_BOOT: &str = "create_first_boot";
     /// Creations one after the other, all staying.
     pub const CREATE: &str = "create";
     /// Admission to ready of the same.
@@ -56,6 +64,40 @@ pub mod row {
     pub const DNS_REST: &str = "dns_rest";
     /// Answers for a warm name while guests boot.
     pub const DNS_BOOTS: &str = "dns_while_booting";
+
+    /// The order of reports; what is not here comes after, in the order in which it was measured.
+    pub const ORDER: [&str; 24] = [
+        COLD,
+        COLD_POOLED,
+        COLD_PLAIN,
+        WARM,
+        PROCESS,
+        ACTIVATION,
+        CRUN,
+        EXEC,
+        NO_HOLD,
+        ENTERED,
+        ENTERED_POOLED,
+        ENTERED_PLAIN,
+        SUMMON,
+        SUMMON_POOLED,
+        SUMMON_PLAIN,
+        CREATE_FIRST_BOOT,
+        CREATE,
+        CREATE_READY,
+        WARM_AMONG,
+        CHURN_UNLOADED,
+        CHURN,
+        BURST_SINGLE,
+        BURST,
+        BURST_WARM_BEFORE,
+    ];
+
+    /// A row's place in that order.
+    #[must_use]
+    pub fn place(row: &str) -> usize {
+        ORDER.iter().position(|known| *known == row).unwrap_or(ORDER.len())
+    }
 }
 
 /// Two quantiles of one row by those of another.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::goals::{self, Ratios};
+use super::goals::{self, Ratios, row};
 use super::{FORMAT, Report, Tally};
 use crate::bench::client::Outcome;
 use crate::bench::environment::Environment;
@@ -131,7 +131,10 @@ impl Recorder {
 
     /// The report.
     #[must_use]
-    pub fn finish(self, command: String, seed: u64) -> Report {
+    pub fn finish(mut self, command: String, seed: u64) -> Report {
+        // Stable: what has no place keeps its order.
+        self.samples.sort_by_cached_key(|name, _| row::place(name));
+        self.tallies.sort_by_cached_key(|name, _| row::place(name));
         let total = |part: fn(&Tally) -> u64| {
             self.tallies.values().filter(|tally| !tally.baseline).map(part).sum()
         };

@@ -1,0 +1,79 @@
+//! What the daemon counts, from its metrics page.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::page::{self, Progress};
+
+/// How long the page may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why there are no counts.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrapeError {
+    /// The page did not come.
+    #[error("cannot read the metrics at {address}; is this the daemon's `metrics.listen`?")]
+    Read {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something else came.
+    #[error("what answers at {address} is no metrics page ({failure})")]
+    NoPage {
+        /// Where.
+        address: SocketAddr,
+        /// What is wrong with it.
+        failure: super::failure::Failure,
+    },
+}
+
+/// How many wakes the daemon has counted, by whatever they were caused.
+///
+/// # Errors
+/// When there is no metrics page at `address`.
+pub fn wakes(address: SocketAddr) -> Result<u64, ScrapeError> {
+    let failed = |source| ScrapeError::Read { address, source };
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    let mut octets = Vec::new();
+    let most = u64::try_from(page::LARGEST).unwrap_or(u64::MAX);
+    stream.take(most).read_to_end(&mut octets).map_err(failed)?;
+    match page::progress(&octets, true) {
+        Ok(Progress::Whole(start, end)) => {
+            Ok(sum(&String::from_utf8_lossy(&octets[start..end]), "summoner_wakes_total"))
+        }
+        Ok(Progress::More) => {
+            Err(ScrapeError::NoPage { address, failure: super::failure::Failure::Truncated })
+        }
+        Err(failure) => Err(ScrapeError::NoPage { address, failure }),
+    }
+}
+
+/// The sum of a counter over all its labels.
+fn sum(page: &str, counter: &str) -> u64 {
+    let values = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix(counter)?;
+        // Another counter's name may begin the same.
+        rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<u64>().ok())?
+    });
+    values.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_summed_over() {
+        let page = "# HELP summoner_wakes_total Wakes\nsummoner_wakes_total{service=\"a b\",result=\"x\"} 3\n\
+                    summoner_wakes_total{service=\"b\"} 4\nsummoner_wakes_total_other 9\nother 1\n";
+        assert_eq!(sum(page, "summoner_wakes_total"), 7);
+        assert_eq!(sum(page, "absent"), 0);
+        assert_eq!(sum("plain 5\n", "plain"), 5);
+    }
+}
