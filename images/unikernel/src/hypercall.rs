@@ -34,7 +34,8 @@ pub fn puts(text: &[u8]) {
     unsafe { arch::hypercall(Hypercall::Puts, (&raw mut argument).cast()) };
 }
 
-/// Sleeps until a device has input, the host asks for the guest's end, or `timeout` has passed.
+/// Sleeps until a device has input, the host asks for the guest's end, or `timeout` has passed. Afterwards the guest
+/// may be another instance: [`Guest::poll`](crate::Guest::poll) looks.
 #[must_use]
 pub fn poll(timeout: Duration) -> Ready {
     let timeout_nsecs = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);

@@ -34,6 +34,9 @@ mod heap;
 pub mod http;
 pub mod hypercall;
 pub mod net;
+#[cfg(not(unikernel))]
+#[doc(hidden)]
+pub mod pretence;
 pub mod server;
 #[cfg(unikernel)]
 mod start;

@@ -141,10 +141,15 @@ impl Server {
     pub fn serve_until(&mut self, end: Option<Duration>) -> bool {
         let mut shutting_down = false;
         loop {
-            // One frame at a time, each answered before the next is asked for: that there is none is known
-            // only after leaving the guest once more, and the answer should not wait for it.
             while self.stack.receive() {
-                self.serve(shutting_down);
+                if self.stack.is_batched() {
+                    // The answers leave together in any case; only the next SYN must find a listener.
+                    self.top_up_unless(shutting_down);
+                } else {
+                    // One frame at a time, each answered before the next is asked for: that there is none is known
+                    // only after leaving the guest once more, and the answer should not wait for it.
+                    self.serve(shutting_down);
+                }
             }
             self.serve(shutting_down);
             if shutting_down && self.connections.is_empty() {
@@ -171,9 +176,7 @@ impl Server {
 
     /// Everything that can be done without new input.
     fn serve(&mut self, shutting_down: bool) {
-        if !shutting_down {
-            self.top_up();
-        }
+        self.top_up_unless(shutting_down);
         self.drive(shutting_down);
         self.stack.send();
     }
@@ -199,6 +202,12 @@ impl Server {
     /// When the first connection's patience ends.
     fn impatience(&self) -> Option<Duration> {
         self.connections.iter().filter_map(Held::deadline).min()
+    }
+
+    fn top_up_unless(&mut self, shutting_down: bool) {
+        if !shutting_down {
+            self.top_up();
+        }
     }
 
     /// Sees that each port has a listening socket.

@@ -43,7 +43,7 @@ guests! {
             "hello",
             "command line: --act=puts=hello --act=facts",
             "memory: 8388608",
-            "generation: Some(7) features: 0xb0000",
+            "generation: Some(7) features: 0xf0001",
             "handle: 1, mac: [2, 0, 0, 0, 0, 1], mtu: 1500",
         ] {
             assert!(life.console.contains(fact), "{fact}: {}", life.console);
@@ -206,6 +206,9 @@ guests! {
             "call-wide=16",
             "call-wide=in",
             "argument-in-tables",
+            "ring-index=1025",
+            "ring-operation=2",
+            "ring-operation=3",
             "argument-in-code",
             "puts-outside",
             "puts-huge",
@@ -249,6 +252,8 @@ guests! {
             "net-handle=64",
             "net-handle=18446744073709551615",
             "block",
+            "kick",
+            "ring-index=0",
         ] {
             let life = trial(act);
             assert!(matches!(life.ending, Some(Ending::Halted { status: 0, .. })), "{act}: {:?} {}", life.ending, life.console);

@@ -25,7 +25,7 @@ pub trait Host {
     /// What served the page, in the middle of a sentence.
     const KIND: &'static str;
 
-    /// Since the beginning of the code.
+    /// Since this instance began.
     fn up(&self) -> Duration;
 
     /// The instance's generation, if it has one.
@@ -39,7 +39,7 @@ impl Host for &'static Guest {
     const KIND: &'static str = "unikernel that was booted";
 
     fn up(&self) -> Duration {
-        self.clock.now()
+        self.age()
     }
 
     fn generation(&self) -> Option<u64> {
@@ -64,13 +64,7 @@ pub struct HelloSite<H> {
 impl<H: Host> HelloSite<H> {
     /// The site of the service `name` at these addresses.
     pub fn new(host: H, name: &'static str, addresses: Vec<IpAddr>) -> Self {
-        Self {
-            host,
-            name,
-            addresses,
-            listening: Cell::default(),
-            requests: Cell::default(),
-        }
+        Self { host, name, addresses, listening: Cell::default(), requests: Cell::default() }
     }
 
     /// Notes that the service listens from now on, for the page; how long after the code's beginning.

@@ -48,6 +48,7 @@ pub(crate) const ALL: &[Act] = &[
     act("deaf", "sleeps for ever, whatever is asked", "ends only when destroyed", plain::deaf),
     act("spin", "computes for ever", "ends only when destroyed", plain::spin),
     act("panic", "panics", "the message in the log, status 101", plain::panic),
+    act("remember", "answers each request with its generation, a random number, and a count that it keeps", "status 0 when asked", network::remember),
     // Servers that make it hard for their clients.
     act("slow-listen", "answers RST for the milliseconds given, then serves", "status 0 when asked", network::slow_listen),
     act("silent", "takes no frame for the milliseconds given, then serves", "status 0 when asked", network::silent),
@@ -104,6 +105,9 @@ pub(crate) const ALL: &[Act] = &[
     act("net-read-short", "receives up to 1 octet", "goes on", hostile::net_read_short),
     act("net-handle", "sends and receives with the handle given", "result 2; goes on", hostile::net_handle),
     act("block", "reads and writes a block device that is not there", "result 2; goes on", hostile::block),
+    act("kick", "has its ring served", "goes on, or refused if there is none", hostile::kick),
+    act("ring-index", "says it has submitted the number of frames given, and polls", "refused if more than 1024", hostile::ring_index),
+    act("ring-operation", "submits the operation given, over its code, and polls", "refused", hostile::ring_operation),
     act("halt-cookie-outside", "halts with a cookie where no memory is", "refused", hostile::halt_cookie_outside),
     // Floods.
     act("flood-console", "writes that many lines to the console", "goes on", floods::console),

@@ -13,6 +13,8 @@ use hvt_abi::boot_info::BOOT_INFO_ADDRESS;
 use hvt_abi::memory_map::x86_64::PML4;
 use unikernel::Guest;
 
+use crate::plain::memory_end;
+
 type Outcome = Result<(), String>;
 
 /// Runs instructions that must not come to their end.
@@ -97,7 +99,7 @@ pub(crate) fn read_tables(_: &'static Guest, _: &str) -> Outcome {
 }
 
 pub(crate) fn read_outside(guest: &'static Guest, _: &str) -> Outcome {
-    read(guest.memory_size())
+    read(memory_end(guest))
 }
 
 pub(crate) fn write_code(_: &'static Guest, _: &str) -> Outcome {

@@ -5,17 +5,19 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
+use core::time::Duration;
 
-use hvt_abi::boot_info::BOOT_INFO_ADDRESS;
+use hvt_abi::boot_info::{BOOT_INFO_ADDRESS, Features};
 use hvt_abi::hypercall::{
     BlockRead, BlockWrite, CallResult, Halt, Hypercall, NetRead, NetWrite, PORT_BASE, Puts,
     Walltime,
 };
 use hvt_abi::memory_map::x86_64::PML4;
+use hvt_abi::ring::{GUEST_INDICES, KICK_PORT, Submission};
 use unikernel::{Guest, hypercall, println};
 
 use crate::faults::code;
-use crate::plain::number;
+use crate::plain::{memory_end, number};
 use crate::raw;
 
 type Outcome = Result<(), String>;
@@ -58,12 +60,12 @@ pub(crate) fn call_wide(_: &'static Guest, value: &str) -> Outcome {
 }
 
 pub(crate) fn argument_outside(guest: &'static Guest, value: &str) -> Outcome {
-    raw::call(call_number(value)?, guest.memory_size());
+    raw::call(call_number(value)?, memory_end(guest));
     not_refused()
 }
 
 pub(crate) fn argument_straddles(guest: &'static Guest, value: &str) -> Outcome {
-    raw::call(call_number(value)?, guest.memory_size() - 4);
+    raw::call(call_number(value)?, memory_end(guest) - 4);
     not_refused()
 }
 
@@ -108,7 +110,7 @@ fn puts(data: u64, len: u64) {
 }
 
 pub(crate) fn puts_outside(guest: &'static Guest, _: &str) -> Outcome {
-    puts(guest.memory_size(), 16);
+    puts(memory_end(guest), 16);
     not_refused()
 }
 
@@ -149,7 +151,7 @@ pub(crate) fn net_write_size(_: &'static Guest, value: &str) -> Outcome {
 }
 
 pub(crate) fn net_write_outside(guest: &'static Guest, _: &str) -> Outcome {
-    let result = net_write(NET, guest.memory_size() - 4, FRAME);
+    let result = net_write(NET, memory_end(guest) - 4, FRAME);
     Err(format!("the monitor did not refuse that: {result:?}"))
 }
 
@@ -165,7 +167,7 @@ fn net_read(handle: u64, data: u64, len: u64) -> CallResult {
 }
 
 pub(crate) fn net_read_outside(guest: &'static Guest, _: &str) -> Outcome {
-    let result = net_read(NET, guest.memory_size() - 4, FRAME);
+    let result = net_read(NET, memory_end(guest) - 4, FRAME);
     Err(format!("the monitor did not refuse that: {result:?}"))
 }
 
@@ -226,7 +228,36 @@ fn expect_invalid(call: &str, result: CallResult) -> Outcome {
 }
 
 pub(crate) fn halt_cookie_outside(guest: &'static Guest, _: &str) -> Outcome {
-    let cookie = guest.memory_size() - 4;
+    let cookie = memory_end(guest) - 4;
     raw::call_with(Hypercall::Halt, &mut Halt { cookie, exit_status: 0 });
     not_refused()
+}
+
+pub(crate) fn kick(_: &'static Guest, _: &str) -> Result<(), String> {
+    raw::out(KICK_PORT, 0);
+    Ok(())
+}
+
+pub(crate) fn ring_index(guest: &'static Guest, value: &str) -> Result<(), String> {
+    let tail = u32::try_from(number(value)?).map_err(|_| "an index has 32 bits")?;
+    raw::write(ring(guest)? + GUEST_INDICES, tail);
+    let _ = hypercall::poll(Duration::ZERO);
+    Ok(())
+}
+
+pub(crate) fn ring_operation(guest: &'static Guest, value: &str) -> Result<(), String> {
+    let op = u32::try_from(number(value)?).map_err(|_| "an operation has 32 bits")?;
+    let ring = ring(guest)?;
+    let (handle, len) = (1, 1514);
+    let submission = Submission { op, handle, data: code(), len, id: 0, reserved: 0 };
+    raw::write(ring + hvt_abi::ring::submission(0), submission);
+    raw::write(ring + GUEST_INDICES, 1_u32);
+    let _ = hypercall::poll(Duration::ZERO);
+    Err("the monitor did not refuse that".into())
+}
+
+/// Where the ring lies, which nobody else uses in these acts.
+fn ring(guest: &Guest) -> Result<u64, String> {
+    let has_ring = guest.features().contains(Features::SHARED_RING);
+    has_ring.then(|| guest.memory_size()).ok_or_else(|| "there is no ring".into())
 }

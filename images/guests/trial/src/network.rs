@@ -1,6 +1,9 @@
 //! Servers that make it hard for their clients.
 
+use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
+use core::cell::Cell;
 use core::time::Duration;
 
 use unikernel::http::{Body, Http, Request, Response, Site};
@@ -17,6 +20,23 @@ struct Line;
 impl Site for Line {
     fn respond(&self, _: &Request<'_>) -> Response {
         Response::ok("text/plain; charset=utf-8", Body::Octets(b"served by trial\n".to_vec()))
+    }
+}
+
+/// Tells clones apart, and shows what is kept when the guest sleeps.
+struct Memory {
+    guest: &'static Guest,
+    count: Cell<u64>,
+}
+
+impl Site for Memory {
+    fn respond(&self, _: &Request<'_>) -> Response {
+        let count = self.count.get() + 1;
+        self.count.set(count);
+        let generation = self.guest.generation().unwrap_or(0);
+        let random = self.guest.entropy().word();
+        let text = format!("generation={generation} random={random:016x} count={count}\n");
+        Response::text(text.into_bytes())
     }
 }
 
@@ -42,6 +62,14 @@ fn server(guest: &'static Guest) -> Result<Server, String> {
     let addressing =
         Addressing::from_flags(guest.command_line()).map_err(|error| error.to_string())?;
     Ok(Server::new(guest, port, &addressing))
+}
+
+pub(crate) fn remember(guest: &'static Guest, _: &str) -> Result<(), String> {
+    let mut server = server(guest)?;
+    let site = Rc::new(Memory { guest, count: Cell::new(0) });
+    server.listen(80, move || Http::new(Rc::clone(&site)));
+    server.run();
+    Ok(())
 }
 
 pub(crate) fn slow_listen(guest: &'static Guest, value: &str) -> Result<(), String> {

@@ -6,7 +6,9 @@ use alloc::vec;
 use core::hint::black_box;
 use core::time::Duration;
 
+use hvt_abi::boot_info::Features;
 use hvt_abi::hypercall::{HALT_COOKIE_SIZE, Halt, Hypercall};
+use hvt_abi::ring::RESERVED;
 use unikernel::{Guest, hypercall, println};
 
 use crate::raw;
@@ -14,6 +16,12 @@ use crate::raw;
 /// The number that a value holds.
 pub(crate) fn number(value: &str) -> Result<u64, String> {
     value.parse().map_err(|_| format!("`{value}` is not a number"))
+}
+
+/// The first address where no memory is: behind the ring, if there is one.
+pub(crate) fn memory_end(guest: &Guest) -> u64 {
+    let has_ring = guest.features().contains(Features::SHARED_RING);
+    guest.memory_size() + if has_ring { RESERVED } else { 0 }
 }
 
 pub(crate) fn halt(_: &'static Guest, value: &str) -> Result<(), String> {

@@ -47,3 +47,12 @@ pub(crate) fn call_with<T>(which: Hypercall, argument: &mut T) {
     let address = (&raw mut *argument).expose_provenance();
     call(which, address as u64);
 }
+
+/// Writes to any address.
+pub(crate) fn write<T>(address: u64, value: T) {
+    #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits in a guest")]
+    let place = core::ptr::with_exposed_provenance_mut::<T>(address as usize);
+    // SAFETY: the caller's test says what is there and that nobody else uses it; elsewhere it faults, which ends
+    // the guest.
+    unsafe { place.write_volatile(value) };
+}

@@ -5,8 +5,13 @@
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+#[cfg(all(target_arch = "x86_64", unikernel))]
+pub(crate) use x86_64::hypercall;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{cycles, hypercall, random_word};
+pub(crate) use x86_64::{cycles, random_word};
+
+#[cfg(not(unikernel))]
+pub(crate) use crate::pretence::hypercall;
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!(

@@ -1,9 +1,9 @@
 //! x86-64: ring 3, flat memory, hypercalls by port output.
 #![expect(unsafe_code, reason = "instructions that the language has no words for")]
 
-use core::arch::asm;
 use core::arch::x86_64::{__cpuid, _rdrand64_step, _rdtsc};
 
+#[cfg(unikernel)]
 use hvt_abi::hypercall::Hypercall;
 
 // The first instruction. `rdi` holds the address of the boot information, `rsp` is as after a call. The
@@ -104,6 +104,7 @@ core::arch::global_asm!(
 /// # Safety
 /// `argument` must point to the structure of that call, valid for reads and writes, and every address in it
 /// must be valid for what the call does with it.
+#[cfg(unikernel)]
 pub(crate) unsafe fn hypercall(call: Hypercall, argument: *mut u8) {
     // The interface passes the low 32 bits; guest memory ends at 4 GiB at the latest.
     #[expect(clippy::cast_possible_truncation, reason = "guest addresses have 32 bits")]
@@ -112,7 +113,7 @@ pub(crate) unsafe fn hypercall(call: Hypercall, argument: *mut u8) {
     // nothing else; the instruction itself changes no register and no flag, and uses no stack. The block is
     // not marked `nomem`, so the compiler takes it to touch all memory whose address is known outside.
     unsafe {
-        asm!("out dx, eax", in("dx") call.port(), in("eax") address, options(nostack, preserves_flags));
+        core::arch::asm!("out dx, eax", in("dx") call.port(), in("eax") address, options(nostack, preserves_flags));
     }
 }
 

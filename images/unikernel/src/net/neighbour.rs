@@ -35,6 +35,11 @@ impl Neighbours {
         Self { mac: EthernetAddress(mac), addressing, last: [None; 2], hint: [0; HINT] }
     }
 
+    /// All neighbours are news again.
+    pub(crate) const fn forget(&mut self) {
+        self.last = [None; 2];
+    }
+
     /// A frame that tells the stack who sent `frame`, if that is news.
     pub(crate) fn hint(&mut self, frame: &[u8]) -> Option<&[u8]> {
         let ethernet = EthernetFrame::new_checked(frame).ok()?;
