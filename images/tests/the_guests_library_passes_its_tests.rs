@@ -17,5 +17,8 @@ fn the_guests_library_passes_its_tests() {
     let (out, errors) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{errors}");
-    assert!(out.contains("test result: ok. 9 passed"), "not every test ran:\n{out}");
+    for passed in [6, 9] {
+        let result = format!("test result: ok. {passed} passed");
+        assert!(out.contains(&result), "not every test ran:\n{out}");
+    }
 }
