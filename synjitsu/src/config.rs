@@ -71,6 +71,12 @@ pub struct HoldPolicy {
     pub overflow: Overflow,
 }
 
+impl From<&HoldPolicy> for HoldLimits {
+    fn from(policy: &HoldPolicy) -> Self {
+        Self { flows: policy.flows, bytes: policy.bytes }
+    }
+}
+
 /// What happens to a packet that cannot be held because a bound is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {

@@ -33,6 +33,9 @@ counters! {
     between_guests,
     /// SYNs that were held.
     held_syns,
+    /// SYNs that went straight to a guest known to listen, and were kept until it answered. One that it left
+    /// unanswered when its port closed adds to `held_syns` too.
+    passed_syns,
     /// Datagrams and echo requests that were held.
     held_datagrams,
     /// Further transmissions of a held SYN; counted, not queued.
@@ -59,6 +62,8 @@ counters! {
     dropped_malformed,
     /// Fragments for a service that is not running.
     dropped_fragment,
+    /// A SYN with a wrong checksum.
+    dropped_checksum,
     /// Longer than the MTU.
     dropped_oversized,
     /// For an address that no service has.

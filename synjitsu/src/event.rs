@@ -83,10 +83,14 @@ pub enum Event {
         /// Flows and datagrams held for the service, those included whose SYN the guest got already.
         held: u32,
     },
-    /// The first TCP flow held since the port was last closed came a step further; once for each step.
+    /// The first TCP flow since the port was last closed came a step further; once for each step.
+    ///
+    /// If it ends before the guest answers, the oldest one that waits takes its place, or the next one to come.
     Milestone {
         /// Whose flow.
         service: ServiceId,
+        /// The boot whose port is open, if any.
+        generation: Option<Generation>,
         /// When it happened.
         at: Instant,
         /// What happened.
@@ -118,13 +122,15 @@ pub enum Trigger {
     IcmpEcho,
 }
 
-/// A step of the first held flow.
+/// A step of the first flow: `Held` and `Replayed`, or else `Passed`, then the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MilestoneKind {
-    /// The client's SYN was held.
+    /// The client's SYN arrived, and had to wait: the port was closed.
     Held,
-    /// The SYN was given to the guest for the first time.
+    /// The held SYN was given to the guest for the first time.
     Replayed,
+    /// The client's SYN arrived, and went to the guest at once: the port was open.
+    Passed,
     /// The guest's SYN-ACK was passed to the client.
     HandedOver,
     /// The first payload of the guest was passed to the client.

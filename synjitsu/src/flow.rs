@@ -86,8 +86,8 @@ struct Flow {
     deadline: Instant,
     /// The place in the order of connections that may be given up for new ones.
     half_open: Option<u64>,
-    /// Whether the guest's next payload is the first one of the first held flow.
-    awaits_first_byte: bool,
+    /// The other side's initial sequence number, if the guest has accepted a connection from there.
+    irs: Option<SeqNumber>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,20 @@ impl Flow {
         let before = self.deadline;
         self.deadline = round_up(now + timeout);
         before
+    }
+
+    /// Moves the deadline; `None` if both FINs are acknowledged.
+    fn touch(&mut self, now: Instant, half_open: &mut BTreeMap<u64, FlowKey>) -> Option<Tracked> {
+        if self.is_over() {
+            return None;
+        }
+        let before = self.refresh(now);
+        if !matches!(self.stage, Stage::Asked | Stage::Answered)
+            && let Some(place) = self.half_open.take()
+        {
+            half_open.remove(&place);
+        }
+        Some(Tracked::Alive { before: Some(before), after: self.deadline })
     }
 
     fn is_over(&self) -> bool {
@@ -190,24 +204,23 @@ impl FlowTable {
     }
 
     /// Takes note of a segment of the guest that goes out.
-    ///
-    /// `first_held`: the segment answers the flow whose milestones are told.
     pub(crate) fn sent_by_guest(
         &mut self,
         now: Instant,
         key: FlowKey,
         segment: &Segment,
-        first_held: bool,
     ) -> Entered {
-        if segment.syn && !segment.rst {
-            let known = self.flows.get(&key).is_some_and(|flow| flow.iss == segment.seq);
-            if !known {
-                return self.enter(now, key, segment, first_held);
-            }
-        }
+        let opens = segment.syn && !segment.rst;
         let Some(flow) = self.flows.get_mut(&key) else {
-            return Entered::Tracked(Tracked::Unknown);
+            return if opens {
+                self.enter(now, key, segment)
+            } else {
+                Entered::Tracked(Tracked::Unknown)
+            };
         };
+        if opens && flow.iss != segment.seq {
+            return self.enter(now, key, segment);
+        }
         if segment.rst {
             return Entered::Tracked(self.remove(&key));
         }
@@ -215,7 +228,8 @@ impl FlowTable {
         flow.rcv_nxt = segment.ack.or(flow.rcv_nxt);
         let (guest, remote) = flow.fins();
         flow.set_fins(guest.or_sent(segment), remote.acknowledged_by(segment.ack));
-        Entered::Tracked(self.touch(now, &key))
+        let touched = flow.touch(now, &mut self.half_open);
+        Entered::Tracked(touched.unwrap_or_else(|| self.remove(&key)))
     }
 
     /// Takes note of a segment that goes to the guest.
@@ -231,11 +245,11 @@ impl FlowTable {
             let answers_syn = flow.stage == Stage::Asked && segment.ack == Some(flow.snd_nxt);
             let in_window =
                 expected.is_some_and(|next| segment.seq.distance_from(next) < RESET_WINDOW);
-            return if answers_syn || in_window {
-                self.remove(&key)
-            } else {
-                self.touch(now, &key)
+            let touched = match answers_syn || in_window {
+                true => None,
+                false => flow.touch(now, &mut self.half_open),
             };
+            return touched.unwrap_or_else(|| self.remove(&key));
         }
         match flow.stage {
             Stage::Asked if segment.syn && segment.ack == Some(flow.snd_nxt) => {
@@ -252,12 +266,13 @@ impl FlowTable {
             let (guest, remote) = flow.fins();
             flow.set_fins(guest.acknowledged_by(segment.ack), remote.or_sent(segment));
         }
-        self.touch(now, &key)
+        let touched = flow.touch(now, &mut self.half_open);
+        touched.unwrap_or_else(|| self.remove(&key))
     }
 
-    /// Whether the guest's payload that just passed is the first one of the first held flow; true once.
-    pub(crate) fn take_first_byte(&mut self, key: &FlowKey) -> bool {
-        self.flows.get_mut(key).is_some_and(|flow| std::mem::take(&mut flow.awaits_first_byte))
+    /// Whether the guest has accepted the connection that a SYN from the other side asks for.
+    pub(crate) fn has_accepted(&self, key: &FlowKey, syn: &Segment) -> bool {
+        self.flows.get(key).is_some_and(|flow| flow.irs == Some(syn.seq))
     }
 
     /// Forgets a connection; the caller knows that its deadline is reached.
@@ -286,13 +301,7 @@ impl FlowTable {
     }
 
     /// A new connection, or a new one between the same ports.
-    fn enter(
-        &mut self,
-        now: Instant,
-        key: FlowKey,
-        segment: &Segment,
-        first_held: bool,
-    ) -> Entered {
+    fn enter(&mut self, now: Instant, key: FlowKey, segment: &Segment) -> Entered {
         let before = match self.remove(&key) {
             Tracked::Ended(deadline) => Some(deadline),
             Tracked::Unknown | Tracked::Alive { .. } => None,
@@ -314,7 +323,9 @@ impl FlowTable {
             stage,
             deadline: now,
             half_open: Some(self.next_half_open),
-            awaits_first_byte: first_held,
+            // A guest that takes octets in the SYN acknowledges these too: a repetition of that SYN looks like a
+            // new one then, and is kept for nothing.
+            irs: segment.ack.map(|ack| ack.after(u32::MAX)),
         };
         flow.refresh(now);
         self.half_open.insert(self.next_half_open, key);
@@ -325,22 +336,6 @@ impl FlowTable {
             Some((oldest, deadline)) => Entered::InPlaceOf(tracked, oldest, deadline),
             None => Entered::Tracked(tracked),
         }
-    }
-
-    /// Moves the connection's deadline, or ends it if both FINs are acknowledged.
-    fn touch(&mut self, now: Instant, key: &FlowKey) -> Tracked {
-        let Some(flow) = self.flows.get_mut(key) else { return Tracked::Unknown };
-        if flow.is_over() {
-            return self.remove(key);
-        }
-        let before = flow.refresh(now);
-        let after = flow.deadline;
-        if !matches!(flow.stage, Stage::Asked | Stage::Answered)
-            && let Some(place) = flow.half_open.take()
-        {
-            self.half_open.remove(&place);
-        }
-        Tracked::Alive { before: Some(before), after }
     }
 
     fn remove(&mut self, key: &FlowKey) -> Tracked {

@@ -115,6 +115,22 @@ impl<'a> Packet<'a> {
             transport,
         })
     }
+
+    /// Whether this is a TCP segment with the right checksum.
+    pub(crate) fn has_tcp_checksum(&self) -> bool {
+        let Ok(ip) = IpSlice::from_slice(self.bytes) else { return false };
+        let Ok(tcp) = TcpSlice::from_slice(ip.payload().payload) else { return false };
+        let expected = match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                tcp.calc_checksum_ipv4(source.octets(), destination.octets())
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                tcp.calc_checksum_ipv6(source.octets(), destination.octets())
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+        };
+        expected == Ok(tcp.checksum())
+    }
 }
 
 /// The packet without what follows it. A jumbogram (RFC 2675, payload length zero) is refused.

@@ -33,7 +33,10 @@
 //! Exactly one side answers a client at any time: the switch for `waiting` and `replayed` flows (and it says
 //! nothing but a RST at the end), the guest for `tracked` ones. A SYN to a port on which the guest was seen to
 //! listen, or that has been open for longer than the hold time, is not held: it goes to the guest, and a RST
-//! is the guest's own word.
+//! is the guest's own word. A copy of it is kept until the guest has answered; if the port closes before, it is
+//! `waiting` for the next instance.
+//!
+//! The first flow of each instance has its milestones told, whether it was held or not.
 //!
 //! UDP datagrams and echo requests for a closed port are kept too, and given to the guest once. Everything
 //! that is kept is bounded, per service and in total, by number and by octets.

@@ -27,6 +27,8 @@ impl Interval {
 /// The repetitions of one SYN.
 #[derive(Debug)]
 pub(crate) struct Replay {
+    /// When the SYN was given to the guest first.
+    pub(crate) begun: Instant,
     /// When the SYN is given to the guest again.
     pub(crate) next: Instant,
     /// Whether the guest refused the last repetition; more refusals of it say nothing new.
@@ -39,6 +41,7 @@ impl Replay {
     /// The SYN is given to the guest for the first time.
     pub(crate) fn start(now: Instant) -> Self {
         let mut replay = Self {
+            begun: now,
             next: now,
             refused: false,
             after_refusal: Interval {

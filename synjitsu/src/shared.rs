@@ -19,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) config: SwitchConfig,
     /// What is held for all services together.
     pub(crate) usage: Usage,
+    /// What is kept of SYNs that went straight to guests, for all services together; as much again.
+    pub(crate) passed: Usage,
     pub(crate) timers: Timers,
     pub(crate) events: VecDeque<Event>,
     pub(crate) counters: Counters,
@@ -38,6 +40,7 @@ impl Shared {
         Self {
             config,
             usage: Usage::default(),
+            passed: Usage::default(),
             timers: Timers::default(),
             events: VecDeque::new(),
             counters: Counters::default(),

@@ -204,7 +204,7 @@ impl Switch {
             return;
         }
         let Some(port) = self.ports.get_mut(&sender.settings.service) else { return };
-        if port.handle_outbound(now, &packet, &mut self.shared) == Verdict::Stop {
+        if port.handle_outbound(now, &packet, &mut self.shared, out) == Verdict::Stop {
             return;
         }
         let to = self.by_address.get(&packet.destination);

@@ -4,10 +4,11 @@ mod support;
 
 use std::time::Duration;
 
+use policies::Generation;
 use support::segment::{ack, rst, rst_ack, syn, syn_ack};
 use support::{HOLD_TIME, SERVICE, World, ms, port};
 use synjitsu::MilestoneKind::{FirstByte, HandedOver, Held, Replayed};
-use synjitsu::{Event, HoldOutcome, Overflow, Trigger};
+use synjitsu::{Command, Event, HoldOutcome, Overflow, Trigger};
 
 #[test]
 fn a_syn_waits_for_the_guest_and_the_answer_passes_untouched() {
@@ -222,11 +223,7 @@ fn a_new_syn_to_an_open_port_is_covered_until_the_guest_listens() {
 fn a_syn_that_meets_a_closing_port_waits_for_the_next_guest() {
     let mut world = World::running();
     world.close(1);
-    assert!(
-        world
-            .events
-            .contains(&Event::Closed { service: SERVICE, generation: policies::Generation(1) })
-    );
+    assert!(world.events.contains(&Event::Closed { service: SERVICE, generation: Generation(1) }));
     world.forget();
     world.client(syn(3000).on_port(2));
     assert_eq!(world.wakes(), 1);
@@ -253,6 +250,137 @@ fn who_waits_for_a_guest_that_dies_waits_for_the_next_one() {
     assert_eq!(world.guest_got(2), [syn(1000)]);
     world.guest(2, syn_ack(9000, 1001));
     assert_eq!(world.outcomes(), [HoldOutcome::HandedOver]);
+}
+
+#[test]
+fn who_is_not_answered_by_a_running_guest_waits_for_the_next_one() {
+    let mut world = World::running();
+    world.client(syn(3000).on_port(2));
+    world.client(syn(3000).on_port(2));
+    world.client(syn(4000).on_port(3));
+    world.client(syn(5000).on_port(4));
+    world.client(syn(6000).on_port(5));
+    world.guest(1, syn_ack(9000, 4001).on_port(3));
+    world.guest(1, rst_ack(0, 5001).on_port(4));
+    world.client(rst(6001).on_port(5));
+    assert_eq!(world.guest_got(1).len(), 6, "all of this is between them and the guest");
+    assert_eq!(world.activity().2, 0);
+    world.forget();
+    world.pass(ms(100));
+
+    // The guest dies with one SYN unanswered.
+    world.close(1);
+    assert_eq!(world.wakes(), 1);
+    assert_eq!(world.client_got(), [rst_ack(9001, 4001).on_port(3), rst_ack(9001, 1001)]);
+    assert_eq!(world.activity().2, 1);
+    world.open(2);
+    assert_eq!(world.guest_got(2), [syn(3000).on_port(2)]);
+    world.guest(2, syn_ack(7000, 3001).on_port(2));
+    assert_eq!(world.client_got(), [syn_ack(7000, 3001).on_port(2)]);
+    assert!(matches!(
+        world.events.last(),
+        Some(Event::Milestone { what: HandedOver, generation: Some(Generation(2)), .. })
+    ));
+    assert_eq!(world.outcomes(), [HoldOutcome::HandedOver]);
+}
+
+#[test]
+fn a_client_that_begins_anew_is_not_reset_for_its_old_connection() {
+    let mut world = World::running();
+    world.client(syn(70_000));
+    world.forget();
+    world.close(1);
+    assert_eq!(world.client_got(), [], "it knows nothing of that connection any more");
+    world.open(2);
+    assert_eq!(world.guest_got(2), [syn(70_000)]);
+}
+
+#[test]
+fn what_is_kept_of_unanswered_syns_is_bounded_and_expires() {
+    let mut settings = port();
+    settings.hold.flows = 2;
+    let mut world = World::with(settings);
+    world.open(1);
+    world.client(syn(1));
+    world.guest(1, syn_ack(1, 2));
+    for client_port in 1..=3 {
+        world.client(syn(1000).on_port(client_port));
+    }
+    world.pass(ms(10));
+    world.forget();
+    world.close(1);
+    assert_eq!(world.activity().2, 2, "the newest ones");
+    world.open(2);
+    let kept: Vec<u16> = world.guest_got(2).iter().map(|segment| segment.client_port).collect();
+    assert_eq!(kept, [2, 3]);
+
+    let mut world = World::running();
+    world.client(syn(1000).on_port(2));
+    world.pass(HOLD_TIME);
+    world.forget();
+    world.close(1);
+    assert_eq!(world.activity().2, 0, "the guest had long enough");
+    assert_eq!(world.switch.poll_timeout(), None);
+}
+
+#[test]
+fn a_forgotten_service_resets_whom_its_guest_did_not_answer() {
+    let mut world = World::running();
+    world.client(syn(1000).on_port(2));
+    world.forget();
+    world.command(Command::Detach(SERVICE));
+    assert_eq!(world.client_got(), [rst_ack(0, 1001).on_port(2), rst_ack(9001, 1001)]);
+    assert_eq!(world.switch.poll_timeout(), None);
+    assert_eq!(world.wakes(), 0);
+
+    // The same when it only loses the address.
+    let mut world = World::running();
+    world.client(syn(1000).on_port(2));
+    world.forget();
+    let mut settings = port();
+    settings.ipv4 = None;
+    world.command(Command::Attach(settings));
+    assert_eq!(world.client_got(), [rst_ack(0, 1001).on_port(2), rst_ack(9001, 1001)]);
+}
+
+#[test]
+fn a_broken_syn_does_not_stand_in_the_way_of_the_good_one() {
+    for v6 in [false, true] {
+        let good = support::Segment { v6, ..syn(1000) };
+        let mut broken = good.packet(support::Side::Client);
+        let window = broken.len() - 5;
+        broken[window] ^= 1;
+        let mut world = World::new();
+        world.uplink(&broken);
+        assert_eq!(world.events, [], "it wakes nobody");
+        assert_eq!(world.counter("dropped_checksum"), 1);
+        world.client(good);
+        assert_eq!((world.wakes(), world.activity().2), (1, 1));
+        world.uplink(&broken);
+        world.open(1);
+        assert_eq!(world.guest_got_packets(1), [good.packet(support::Side::Client)]);
+    }
+}
+
+#[test]
+fn a_connection_that_is_left_over_in_the_guest_does_not_block_a_new_attempt() {
+    let mut world = World::new();
+    world.client(syn(1000));
+    world.open(1);
+    // Its answer is lost, and so is the RST when the client begins anew.
+    world.client(syn(70_000));
+    world.guest_got(1);
+    // The guest defends the old connection (RFC 5961, section 4.2): it is told what a client would tell it.
+    world.guest(1, ack(9001, 1001));
+    assert_eq!(world.client_got(), []);
+    assert_eq!(world.guest_got(1), [rst(1001)]);
+    world.pass(ms(1));
+    assert_eq!(world.guest_got(1), [syn(70_000)], "and asked again at once");
+    // It sends its old answer again.
+    world.guest(1, syn_ack(9000, 1001));
+    assert_eq!(world.guest_got(1), [rst(1001)]);
+    world.guest(1, syn_ack(9500, 70_001));
+    assert_eq!(world.client_got(), [syn_ack(9500, 70_001)]);
 }
 
 #[test]

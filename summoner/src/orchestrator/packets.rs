@@ -33,8 +33,8 @@ impl Orchestrator {
             } => {
                 self.handle_activity(now, service, generation, last_packet, open_connections);
             }
-            PacketEvent::Milestone { service, at, what } => {
-                self.handle_milestone(service, at, what)
+            PacketEvent::Milestone { service, generation, at, what } => {
+                self.handle_milestone(service, generation, at, what);
             }
             PacketEvent::HoldEnded { service, outcome, waited } => {
                 let Some(service) = self.services.get(&service) else { return };
@@ -116,12 +116,26 @@ impl Orchestrator {
         }
     }
 
-    fn handle_milestone(&mut self, id: ServiceId, at: Instant, what: MilestoneKind) {
+    fn handle_milestone(
+        &mut self,
+        id: ServiceId,
+        generation: Option<Generation>,
+        at: Instant,
+        what: MilestoneKind,
+    ) {
         let Some(service) = self.services.get_mut(&id) else { return };
+        if generation.is_some() && generation != service.lifecycle.generation() {
+            return;
+        }
         let timeline = &mut service.timeline;
         match what {
             MilestoneKind::Held => timeline.held = timeline.held.or(Some(at)),
             MilestoneKind::Replayed => timeline.replayed = Some(at),
+            // The port was open already: the SYN came and went on in one moment.
+            MilestoneKind::Passed => {
+                timeline.held = timeline.held.or(Some(at));
+                timeline.replayed = Some(at);
+            }
             MilestoneKind::HandedOver => timeline.handed_over = Some(at),
             MilestoneKind::FirstByte => {
                 timeline.first_byte = Some(at);

@@ -23,15 +23,15 @@ fn a_full_table_gives_up_the_oldest_half_open_connection_and_no_other() {
     let mut table = FlowTable::default();
     let most = u32::try_from(MAX_FLOWS).unwrap();
     for remote in 0..most {
-        table.sent_by_guest(now, key(remote), &SYN_ACK, false);
+        table.sent_by_guest(now, key(remote), &SYN_ACK);
         if remote != 7 {
             table.sent_to_guest(now, key(remote), &ACK);
         }
     }
-    let entered = table.sent_by_guest(now, key(most), &SYN_ACK, false);
+    let entered = table.sent_by_guest(now, key(most), &SYN_ACK);
     assert!(matches!(entered, Entered::InPlaceOf(_, given_up, _) if given_up == key(7)));
     table.sent_to_guest(now, key(most), &ACK);
-    assert_eq!(table.sent_by_guest(now, key(most + 1), &SYN_ACK, false), Entered::Full);
+    assert_eq!(table.sent_by_guest(now, key(most + 1), &SYN_ACK), Entered::Full);
     assert_eq!(table.open_connections(), most);
 }
 
@@ -39,20 +39,19 @@ fn a_full_table_gives_up_the_oldest_half_open_connection_and_no_other() {
 fn a_repeated_syn_ack_changes_nothing_and_a_new_one_starts_anew() {
     let now = Instant::ZERO;
     let mut table = FlowTable::default();
-    table.sent_by_guest(now, key(1), &SYN_ACK, false);
+    table.sent_by_guest(now, key(1), &SYN_ACK);
     table.sent_to_guest(now, key(1), &ACK);
     table.sent_by_guest(
         now,
         key(1),
         &Segment { seq: SeqNumber(11), syn: false, payload: 50, ..SYN_ACK },
-        false,
     );
-    table.sent_by_guest(now, key(1), &SYN_ACK, false);
+    table.sent_by_guest(now, key(1), &SYN_ACK);
     let end = |table: &mut FlowTable| table.drain(|_| true).pop().unwrap();
     assert_eq!(end(&mut table).seq, SeqNumber(61));
 
-    table.sent_by_guest(now, key(1), &SYN_ACK, false);
-    table.sent_by_guest(now, key(1), &Segment { seq: SeqNumber(900), ..SYN_ACK }, false);
+    table.sent_by_guest(now, key(1), &SYN_ACK);
+    table.sent_by_guest(now, key(1), &Segment { seq: SeqNumber(900), ..SYN_ACK });
     assert_eq!(table.open_connections(), 1);
     assert_eq!(end(&mut table).seq, SeqNumber(901));
 }

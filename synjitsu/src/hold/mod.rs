@@ -2,6 +2,7 @@
 //!
 //! Two things can be held: the SYN of a TCP flow ([`syn`]), and whole datagrams. Everything has a
 //! place in the order of arrival, a deadline, and counts against the bounds of its service and of the switch.
+//! SYNs that went straight to a guest are kept in the same way, apart from those that are held.
 
 mod syn;
 
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use policies::Instant;
 
 use crate::flow::FlowKey;
+use crate::frame::Packet;
 use crate::{HoldLimits, Trigger};
 
 pub(crate) use syn::HeldSyn;
@@ -32,6 +34,20 @@ pub(crate) struct Held {
     /// When it has been held long enough; `None` once that is so.
     pub(crate) deadline: Option<Instant>,
     pub(crate) kind: Kind,
+}
+
+impl Held {
+    /// A packet that has just arrived.
+    pub(crate) fn new(now: Instant, deadline: Instant, packet: &Packet<'_>, kind: Kind) -> Self {
+        Self {
+            packet: packet.bytes.to_vec(),
+            source: packet.source,
+            destination: packet.destination,
+            since: now,
+            deadline: Some(deadline),
+            kind,
+        }
+    }
 }
 
 /// What kind of packet is kept, with what is remembered of it.
@@ -150,6 +166,11 @@ impl Hold {
     /// Everything held, in the order of arrival.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Serial, &Held)> {
         self.entries.iter().map(|(serial, held)| (*serial, held))
+    }
+
+    /// The place of what has been held longest.
+    pub(crate) fn oldest(&self) -> Option<Serial> {
+        self.entries.first_key_value().map(|(serial, _)| *serial)
     }
 
     /// The places of everything held, in the order of arrival.

@@ -15,8 +15,6 @@ use crate::seq::SeqNumber;
 pub(crate) struct HeldSyn {
     pub(crate) key: FlowKey,
     pub(crate) segment: Segment,
-    /// Whether this is the flow whose milestones are told.
-    pub(crate) first: bool,
     /// Whether the guest of the open port, or one before it, refused the connection.
     pub(crate) refused: bool,
     /// How the SYN is being given to the guest, if the port is open.
@@ -24,8 +22,8 @@ pub(crate) struct HeldSyn {
 }
 
 impl HeldSyn {
-    pub(crate) const fn new(key: FlowKey, segment: Segment, first: bool) -> Self {
-        Self { key, segment, first, refused: false, replay: None }
+    pub(crate) const fn new(key: FlowKey, segment: Segment) -> Self {
+        Self { key, segment, refused: false, replay: None }
     }
 
     /// What the guest acknowledges with its SYN-ACK, without octets in the SYN (RFC 9293, section 3.5).
@@ -47,6 +45,12 @@ impl HeldSyn {
     pub(crate) fn is_accepted_by(&self, segment: &Segment) -> bool {
         let acceptable = [self.acknowledged(), self.segment.end()];
         segment.syn && !segment.rst && segment.ack.is_some_and(|ack| acceptable.contains(&ack))
+    }
+
+    /// Whether a segment of the guest refuses the connection.
+    pub(crate) fn is_refused_by(&self, segment: &Segment) -> bool {
+        let acceptable = [self.acknowledged(), self.segment.end()];
+        segment.rst && segment.ack.is_some_and(|ack| acceptable.contains(&ack))
     }
 
     /// When the next replay is due, if any is.

@@ -25,8 +25,11 @@ impl Port {
         shared: &mut Shared,
         out: &mut impl FrameSink,
     ) {
-        let first = !self.first_came;
-        let kind = Kind::Syn(HeldSyn::new(key, *segment, first));
+        if let Some(serial) = self.passed.find(&key) {
+            // Only after the hold time was made longer; a flow is kept once.
+            self.drop_passed(serial, shared);
+        }
+        let kind = Kind::Syn(HeldSyn::new(key, *segment));
         let Some(serial) = self.hold(now, packet, kind, shared) else {
             if self.refuse(now, Trigger::TcpSyn, packet, shared) && shared.resets.try_take(now) {
                 shared.reset(reset::answer(&key, segment));
@@ -34,16 +37,16 @@ impl Port {
             return;
         };
         shared.counters.held_syns += 1;
-        self.first_came = true;
-        if first {
-            self.milestone(now, MilestoneKind::Held, shared);
-        }
         match &mut self.gate {
             Gate::Open(instance) => {
                 instance.last_packet = Some(now);
                 self.release(now, serial, shared, out);
+                self.begin_story(key, now, MilestoneKind::Passed, shared);
             }
-            Gate::Closed => self.request_wake(now, Trigger::TcpSyn, packet.source, shared),
+            Gate::Closed => {
+                self.begin_story(key, now, MilestoneKind::Held, shared);
+                self.request_wake(now, Trigger::TcpSyn, packet.source, shared);
+            }
         }
     }
 
@@ -72,21 +75,13 @@ impl Port {
         kind: Kind,
         shared: &mut Shared,
     ) -> Option<Serial> {
-        let policy = self.settings.hold;
-        let limits = HoldLimits { flows: policy.flows, bytes: policy.bytes };
+        let limits = HoldLimits::from(&self.settings.hold);
         // Asked before anything is copied: a flood must not even cost that.
         if !self.hold.has_room(packet.bytes.len(), limits, (shared.usage, shared.config.hold)) {
             return None;
         }
-        let deadline = now + policy.time;
-        let held = Held {
-            packet: packet.bytes.to_vec(),
-            source: packet.source,
-            destination: packet.destination,
-            since: now,
-            deadline: Some(deadline),
-            kind,
-        };
+        let deadline = now + self.settings.hold.time;
+        let held = Held::new(now, deadline, packet, kind);
         let serial = shared.next_serial();
         self.hold.insert(serial, held, &mut shared.usage);
         shared.timers.set(deadline, Timer::Expire(self.settings.service, serial));
@@ -133,9 +128,8 @@ impl Port {
         let replay = Replay::start(now);
         shared.timers.set(replay.next, Timer::Replay(service, serial));
         syn.replay = Some(replay);
-        if syn.first {
-            self.milestone(now, MilestoneKind::Replayed, shared);
-        }
+        let key = syn.key;
+        self.continue_story(&key, now, MilestoneKind::Replayed, shared);
     }
 
     /// Gives a held SYN to the guest once more; its replay is due.
@@ -160,6 +154,31 @@ impl Port {
         let Some((syn, _)) = self.hold.syn_mut(serial) else { return };
         shared.counters.hidden_refusals += 1;
         syn.refused = true;
+        self.hasten_replay(now, serial, shared);
+    }
+
+    /// The guest answers another attempt than the held one: it has a connection left that the client replaced,
+    /// and the RST about that one was lost. It is told once more, as a client in SYN-SENT does (RFC 9293, section
+    /// 3.10.7.3), and asked again.
+    pub(super) fn reject_answer(
+        &mut self,
+        now: Instant,
+        serial: Serial,
+        segment: &Segment,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) {
+        let Gate::Open(instance) = &self.gate else { return };
+        let Some((syn, _)) = self.hold.syn_mut(serial) else { return };
+        let Some(ack) = segment.ack else { return };
+        let packet = reset::to_guest(&syn.key, ack);
+        shared.send_to_guest(&self.settings, instance.generation, &packet, out);
+        self.hasten_replay(now, serial, shared);
+    }
+
+    /// The guest's stack lives, so the next replay need not wait for long.
+    fn hasten_replay(&mut self, now: Instant, serial: Serial, shared: &mut Shared) {
+        let Some((syn, _)) = self.hold.syn_mut(serial) else { return };
         let Some(replay) = &mut syn.replay else { return };
         let timer = Timer::Replay(self.settings.service, serial);
         shared.timers.clear(replay.next, timer);
@@ -175,7 +194,10 @@ impl Port {
         shared: &mut Shared,
         out: &mut impl FrameSink,
     ) {
-        let Some(held) = self.hold.get_mut(serial) else { return };
+        let Some(held) = self.hold.get_mut(serial) else {
+            self.expire_passed(serial, shared);
+            return;
+        };
         held.deadline = None;
         let outcome = match &held.kind {
             Kind::Syn(syn) if syn.refused => HoldOutcome::Refused,
@@ -198,6 +220,7 @@ impl Port {
             Kind::Syn(syn) => {
                 shared.reset(reset::answer(&syn.key, &syn.segment));
                 self.retract(syn, shared, out);
+                self.abandon_story(&syn.key, shared);
             }
             Kind::Datagram(trigger) => {
                 let Held { source, destination, ref packet, .. } = held;
@@ -235,13 +258,5 @@ impl Port {
         }
         shared.tell(Event::HoldEnded { service, outcome, waited: now - held.since });
         Some(held)
-    }
-
-    /// Tells a milestone, if it is a new one.
-    pub(super) fn milestone(&mut self, at: Instant, what: MilestoneKind, shared: &mut Shared) {
-        if self.told < Some(what) {
-            self.told = Some(what);
-            shared.tell(Event::Milestone { service: self.settings.service, at, what });
-        }
     }
 }

@@ -19,6 +19,11 @@ impl Port {
         out: &mut impl FrameSink,
     ) {
         if let Transport::Tcp(segment) = &packet.transport {
+            // What is kept may be given to a guest again and again: it must be what the client meant.
+            if segment.is_first_syn() && !packet.has_tcp_checksum() {
+                shared.counters.dropped_checksum += 1;
+                return;
+            }
             let key = FlowKey {
                 local: packet.destination,
                 local_port: segment.destination_port,
@@ -61,15 +66,24 @@ impl Port {
         match &mut self.gate {
             Gate::Open(instance) => {
                 let tracked = instance.flows.sent_to_guest(now, key, segment);
-                // A guest that had so long to listen means its RST; and where it has been seen to listen, there
-                // is nothing to hide.
-                let settled = instance.opened_at + hold_time <= now
-                    || instance.listening.contains(&segment.destination_port);
-                if tracked.is_unknown() && segment.is_first_syn() && !settled {
-                    self.hold_syn(now, key, segment, packet, shared, out);
-                } else {
-                    shared.note_flow(self.settings.service, key, tracked);
-                    self.forward_inbound(now, packet, shared, out);
+                let mut keep = false;
+                if segment.is_first_syn() {
+                    // A guest that had so long to listen means its RST; and where it has been seen to listen,
+                    // there is nothing to hide.
+                    let settled = instance.opened_at + hold_time <= now
+                        || instance.listening.contains(&segment.destination_port);
+                    if tracked.is_unknown() && !settled {
+                        self.hold_syn(now, key, segment, packet, shared, out);
+                        return;
+                    }
+                    keep = tracked.is_unknown() || !instance.flows.has_accepted(&key, segment);
+                }
+                shared.note_flow(self.settings.service, key, tracked);
+                self.forward_inbound(now, packet, shared, out);
+                if keep {
+                    self.keep_passed(now, key, segment, packet, shared);
+                } else if segment.rst {
+                    self.withdraw_passed(&key, segment, shared);
                 }
             }
             Gate::Closed if segment.is_first_syn() => {
@@ -97,7 +111,7 @@ impl Port {
         out: &mut impl FrameSink,
     ) {
         let Some((syn, _)) = self.hold.syn_mut(serial) else { return };
-        let (key, first) = (syn.key, syn.first);
+        let key = syn.key;
         if syn.is_same_attempt(segment) {
             shared.counters.held_retransmissions += 1;
             match &mut self.gate {
@@ -105,13 +119,16 @@ impl Port {
                 Gate::Closed => self.request_wake(now, Trigger::TcpSyn, packet.source, shared),
             }
         } else if segment.is_first_syn() {
+            // The new attempt takes the old one's part in the story, if there is room for it.
             self.withdraw(now, serial, shared, out);
-            // The new attempt takes the old one's part in the story.
-            self.first_came &= !first;
             self.hold_syn(now, key, segment, packet, shared, out);
+            if self.hold.find(&key).is_none() {
+                self.abandon_story(&key, shared);
+            }
         } else if syn.is_given_up_by(segment) {
             shared.counters.held_withdrawals += 1;
             self.withdraw(now, serial, shared, out);
+            self.abandon_story(&key, shared);
         } else {
             shared.counters.dropped_held_segment += 1;
         }

@@ -1,11 +1,14 @@
 //! A service's port: closed, and its clients are held; or open, and they are its guest's.
 //!
-//! `inbound` is what clients send, `outbound` what the guest sends, `held` how a held packet goes its way, and
-//! this file how the port opens and closes.
+//! `inbound` is what clients send, `outbound` what the guest sends, `held` how a held packet goes its way,
+//! `passed` what is kept of one that was not held, `story` which milestones are told, and this file how the
+//! port opens and closes.
 
 mod held;
 mod inbound;
 mod outbound;
+mod passed;
+mod story;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,9 +20,10 @@ use crate::flow::{FlowKey, FlowTable};
 use crate::hold::Hold;
 use crate::shared::Shared;
 use crate::timer::Timer;
-use crate::{Event, FrameSink, HoldOutcome, MilestoneKind, ServicePort, Trigger, reset};
+use crate::{Event, FrameSink, HoldOutcome, ServicePort, Trigger, reset};
 
 pub(crate) use outbound::Verdict;
+use story::Story;
 
 /// Wakes of one service are at least so far apart.
 const WAKE_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,12 +38,12 @@ pub(crate) struct Port {
     /// The newest generation that was open; an older one never opens again.
     newest: Option<Generation>,
     hold: Hold,
+    /// SYNs that went straight to the guest and that it has not answered yet.
+    passed: Hold,
     /// When the owner was last told to wake the service, since the port was last opened.
     woken: Option<Instant>,
-    /// Whether the flow whose milestones are told has come, since the port was last closed.
-    first_came: bool,
-    /// The last one of its milestones that was told.
-    told: Option<MilestoneKind>,
+    /// The flow whose milestones are told.
+    story: Story,
 }
 
 #[derive(Debug)]
@@ -67,9 +71,9 @@ impl Port {
             gate: Gate::Closed,
             newest: None,
             hold: Hold::default(),
+            passed: Hold::default(),
             woken: None,
-            first_came: false,
-            told: None,
+            story: Story::default(),
         }
     }
 
@@ -121,6 +125,7 @@ impl Port {
         for serial in lost {
             self.give_up(now, serial, HoldOutcome::Expired, shared, out);
         }
+        self.end_passed(shared, |key| !settings.owns(key.local));
         self.end_flows(shared, |key| !settings.owns(key.local));
         if may_wake_now {
             self.wake_for_held(now, shared);
@@ -142,7 +147,7 @@ impl Port {
         }
         if let Some(before) = self.generation() {
             // Two boots at once are somebody's mistake, but two responders would be worse.
-            self.shut(now, before, shared);
+            self.shut(before, shared);
         }
         self.newest = Some(generation);
         self.woken = None;
@@ -181,29 +186,25 @@ impl Port {
         if self.generation() != Some(generation) {
             return false;
         }
-        self.shut(now, generation, shared);
+        self.shut(generation, shared);
         self.wake_for_held(now, shared);
         true
     }
 
     /// The part of closing that takes leave of the instance.
-    fn shut(&mut self, now: Instant, generation: Generation, shared: &mut Shared) {
+    fn shut(&mut self, generation: Generation, shared: &mut Shared) {
+        self.take_back_passed(shared);
         self.end_flows(shared, |_| true);
         self.gate = Gate::Closed;
         let service = self.settings.service;
         shared.tell(Event::Closed { service, generation });
-        (self.first_came, self.told) = (false, None);
         for serial in self.hold.serials() {
             let Some((syn, _)) = self.hold.syn_mut(serial) else { continue };
             if let Some(replay) = syn.replay.take() {
                 shared.timers.clear(replay.next, Timer::Replay(service, serial));
             }
-            // The oldest of those who wait is the first of the next instance.
-            syn.first = !std::mem::replace(&mut self.first_came, true);
         }
-        if self.first_came {
-            self.milestone(now, MilestoneKind::Held, shared);
-        }
+        self.restart_story(shared);
     }
 
     /// Ends everything; the service no longer exists.
@@ -211,6 +212,7 @@ impl Port {
         for serial in self.hold.serials() {
             self.give_up(now, serial, HoldOutcome::Expired, shared, out);
         }
+        self.end_passed(shared, |_| true);
         if let Some(generation) = self.generation() {
             self.close(now, generation, shared);
         }
@@ -227,7 +229,22 @@ impl Port {
         let Gate::Open(instance) = &mut self.gate else { return };
         for open in instance.flows.drain(choose) {
             shared.timers.clear(open.deadline, Timer::Forget(self.settings.service, open.key));
-            shared.reset(reset::end(&open));
+            // Whoever has begun anew from the same port knows nothing of the old connection.
+            if self.hold.find(&open.key).is_none() {
+                shared.reset(reset::end(&open));
+            }
+        }
+    }
+
+    /// Resets clients whose SYN went straight to the guest and was not answered.
+    fn end_passed(&mut self, shared: &mut Shared, choose: impl Fn(&FlowKey) -> bool) {
+        for serial in self.passed.serials() {
+            let Some((syn, _)) = self.passed.syn_mut(serial) else { continue };
+            if choose(&syn.key) {
+                let reset = reset::answer(&syn.key, &syn.segment);
+                self.drop_passed(serial, shared);
+                shared.reset(reset);
+            }
         }
     }
 

@@ -7,9 +7,9 @@ use policies::Instant;
 use super::{Gate, MAX_LISTENING, Port};
 use crate::flow::{Entered, FlowKey, Tracked};
 use crate::frame::{Packet, Segment, Transport};
-use crate::hold::{Kind, Serial};
+use crate::hold::Serial;
 use crate::shared::Shared;
-use crate::{HoldOutcome, MilestoneKind};
+use crate::{FrameSink, HoldOutcome, MilestoneKind};
 
 /// What becomes of a guest's packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,7 @@ impl Port {
         now: Instant,
         packet: &Packet<'_>,
         shared: &mut Shared,
+        out: &mut impl FrameSink,
     ) -> Verdict {
         if !self.settings.owns(packet.source) {
             shared.counters.dropped_spoofed_source += 1;
@@ -45,9 +46,12 @@ impl Port {
                     remote_port: segment.destination_port,
                 };
                 match self.hold.find(&key) {
-                    Some(serial) => self.outbound_of_held(now, serial, key, segment, shared),
+                    Some(serial) => self.outbound_of_held(now, serial, key, segment, shared, out),
                     None => {
-                        self.track_outbound(now, key, segment, false, shared);
+                        if segment.syn || segment.rst {
+                            self.answer_passed(now, &key, segment, shared);
+                        }
+                        self.track_outbound(now, key, segment, shared);
                         Verdict::Forward
                     }
                 }
@@ -82,6 +86,7 @@ impl Port {
         key: FlowKey,
         segment: &Segment,
         shared: &mut Shared,
+        out: &mut impl FrameSink,
     ) -> Verdict {
         let Some((syn, _)) = self.hold.syn_mut(serial) else { return Verdict::Stop };
         if segment.rst {
@@ -89,18 +94,13 @@ impl Port {
             return Verdict::Stop;
         }
         if !syn.is_accepted_by(segment) {
-            // An answer to an attempt that the client has replaced.
             shared.counters.dropped_held_segment += 1;
+            self.reject_answer(now, serial, segment, shared, out);
             return Verdict::Stop;
         }
-        let first = match self.end(now, serial, HoldOutcome::HandedOver, shared) {
-            Some(held) => matches!(held.kind, Kind::Syn(syn) if syn.first),
-            None => false,
-        };
-        if first {
-            self.milestone(now, MilestoneKind::HandedOver, shared);
-        }
-        self.track_outbound(now, key, segment, first, shared);
+        self.end(now, serial, HoldOutcome::HandedOver, shared);
+        self.continue_story(&key, now, MilestoneKind::HandedOver, shared);
+        self.track_outbound(now, key, segment, shared);
         Verdict::Forward
     }
 
@@ -109,7 +109,6 @@ impl Port {
         now: Instant,
         key: FlowKey,
         segment: &Segment,
-        first_held: bool,
         shared: &mut Shared,
     ) {
         let Gate::Open(instance) = &mut self.gate else { return };
@@ -117,7 +116,7 @@ impl Port {
         if segment.syn && segment.ack.is_some() && instance.listening.len() < MAX_LISTENING {
             instance.listening.insert(segment.source_port);
         }
-        match instance.flows.sent_by_guest(now, key, segment, first_held) {
+        match instance.flows.sent_by_guest(now, key, segment) {
             Entered::Tracked(tracked) => shared.note_flow(service, key, tracked),
             Entered::InPlaceOf(tracked, oldest, deadline) => {
                 shared.counters.flows_untracked += 1;
@@ -126,8 +125,8 @@ impl Port {
             }
             Entered::Full => shared.counters.flows_untracked += 1,
         }
-        if segment.payload > 0 && instance.flows.take_first_byte(&key) {
-            self.milestone(now, MilestoneKind::FirstByte, shared);
+        if segment.payload > 0 && self.awaits_first_byte() {
+            self.continue_story(&key, now, MilestoneKind::FirstByte, shared);
         }
     }
 }

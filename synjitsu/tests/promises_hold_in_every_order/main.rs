@@ -8,7 +8,7 @@ mod model;
 
 use std::time::Duration;
 
-use model::{Model, Step};
+use model::{Answers, Model, Step};
 use proptest::prelude::*;
 use synjitsu::Overflow;
 
@@ -21,6 +21,15 @@ fn time() -> impl Strategy<Value = Duration> {
     ]
 }
 
+fn answers() -> impl Strategy<Value = Answers> {
+    prop_oneof![
+        7 => Just(Answers::Once),
+        2 => Just(Answers::Twice),
+        1 => Just(Answers::Lost),
+        2 => Just(Answers::NotAsked),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let client = || 1_u16..5;
     prop_oneof![
@@ -30,8 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => client().prop_map(|client| Step::Abort { client }),
         3 => client().prop_map(|client| Step::Talk { client }),
         2 => any::<bool>().prop_map(|echo| Step::Datagram { echo }),
-        8 => (1_usize..6, prop::bool::weighted(0.2), prop::bool::weighted(0.2))
-            .prop_map(|(packets, lost, twice)| Step::GuestWorks { packets, lost, twice }),
+        8 => (1_usize..6, answers()).prop_map(|(packets, answers)| Step::GuestWorks { packets, answers }),
         3 => Just(Step::GuestListens),
         2 => Just(Step::GuestTalks),
         4 => Just(Step::Open),

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use policies::{Generation, Instant, ServiceId};
-use synjitsu::{Command, Event, HoldOutcome, Overflow, PortId};
+use synjitsu::{Command, Event, HoldOutcome, MilestoneKind, Overflow, PortId};
 
 use crate::guest::Guest;
 use crate::support::segment::{self, Segment, Side, ack, rst, syn, syn_ack};
 use crate::support::{HOLD_TIME, SERVICE, World, port};
+
+/// After so much silence the switch may have forgotten a connection.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// What can happen.
 #[derive(Debug, Clone)]
@@ -36,8 +39,7 @@ pub(crate) enum Step {
     /// The guest reads what it was sent, in order; some of it may be lost on the way, and answers may double.
     GuestWorks {
         packets: usize,
-        lost: bool,
-        twice: bool,
+        answers: Answers,
     },
     GuestListens,
     GuestTalks,
@@ -55,6 +57,17 @@ pub(crate) enum Step {
         guest: bool,
         bytes: Vec<u8>,
     },
+}
+
+/// What becomes of what a guest is told, and of its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    Once,
+    Twice,
+    /// The guest answers, and nobody hears it.
+    Lost,
+    /// What the guest was told is lost.
+    NotAsked,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +101,10 @@ pub(crate) struct Model {
     open: Option<Generation>,
     newest: u64,
     waiting: BTreeMap<(u16, u16), Waiting>,
+    /// SYNs that went straight to the guest and are not answered, oldest first; with initial sequence number.
+    passed: Vec<((u16, u16), u32, Instant)>,
+    /// The last milestone told since the port was last closed.
+    told: Option<MilestoneKind>,
     datagrams: Vec<Instant>,
     ended: u64,
     last_packet: Option<Instant>,
@@ -113,6 +130,8 @@ impl Model {
             open: None,
             newest: 0,
             waiting: BTreeMap::new(),
+            passed: Vec::new(),
+            told: None,
             datagrams: Vec::new(),
             ended: 0,
             last_packet: None,
@@ -126,7 +145,9 @@ impl Model {
                 self.next_isn = self.next_isn.wrapping_add(7);
                 let isn = self.next_isn;
                 self.clients.insert(client, (Client::Waiting { isn }, service_port));
+                let before = self.fates_of_syns();
                 self.send_syn(client, service_port, isn);
+                assert!(self.fates_of_syns() > before, "a SYN that nobody keeps");
             }
             Step::Repeat { client } => match self.client(client) {
                 (Client::Waiting { isn } | Client::Connected { isn, .. }, service_port) => {
@@ -142,6 +163,7 @@ impl Model {
                     if self.waiting.get(&key).is_some_and(|waiting| waiting.isn == isn) {
                         self.waiting.remove(&key);
                     }
+                    self.passed.retain(|passed| (passed.0, passed.1) != (key, isn));
                     self.client_sends(
                         rst(isn.wrapping_add(1)).on_port(client).to_port(service_port),
                     );
@@ -158,7 +180,7 @@ impl Model {
                 self.client_sends(segment.on_port(client).to_port(service_port));
             }
             Step::Datagram { echo } => self.send_datagram(echo),
-            Step::GuestWorks { packets, lost, twice } => self.guest_works(packets, lost, twice),
+            Step::GuestWorks { packets, answers } => self.guest_works(packets, answers),
             Step::GuestListens => self.guest.listens = true,
             Step::GuestTalks => self.guest_talks(),
             Step::Open => {
@@ -187,17 +209,55 @@ impl Model {
     /// Nobody does anything any more.
     pub(crate) fn settle(&mut self) {
         self.step(Step::Lossy(false));
+        self.serve();
         self.step(Step::Pass(HOLD_TIME));
         assert_eq!(self.world.activity().2, 0, "something is held for ever");
         self.step(Step::Close);
         assert_eq!(self.world.switch.poll_timeout(), None, "a timer is left over");
         for (client, (state, _)) in &self.clients {
             // Longer silence than that, and the switch may have forgotten the connection.
-            if self.world.now - self.contact[client] > Duration::from_secs(3600) {
+            if self.world.now - self.contact[client] > LONG {
                 continue;
             }
             assert!(!matches!(state, Client::Connected { .. }), "{client} was not told of the end");
         }
+    }
+
+    /// The guest does its work, and within a second or so everybody who waits is served, whatever was lost before.
+    fn serve(&mut self) {
+        if self.open.is_none() {
+            return;
+        }
+        self.step(Step::GuestListens);
+        let deadline = self.world.now + Duration::from_millis(1500);
+        while self.world.now < deadline {
+            self.step(Step::GuestWorks { packets: usize::MAX, answers: Answers::Once });
+            self.step(Step::Pass(Duration::from_millis(50)));
+        }
+        let left: Vec<_> = self.waiting.values().map(|waiting| waiting.since).collect();
+        assert_eq!(left, [], "not served by a guest that listens");
+    }
+
+    /// SYNs that are kept, or for which there was no room.
+    fn fates_of_syns(&self) -> u64 {
+        let fates = ["held_syns", "passed_syns", "dropped_overflow"];
+        fates.iter().map(|fate| self.world.counter(fate)).sum()
+    }
+
+    /// The port closes: what the guest has not answered is held, as far as there is room.
+    fn take_back_passed(&mut self) {
+        self.told = None;
+        for (key, isn, since) in std::mem::take(&mut self.passed) {
+            let room = self.waiting.len() < self.most();
+            if self.world.now < since + HOLD_TIME && room {
+                self.waiting.insert(key, Waiting { isn, since, seen_by_guest: false });
+            }
+        }
+    }
+
+    /// How many flows are held at most.
+    fn most(&self) -> usize {
+        usize::try_from(self.flows).expect("a small number")
     }
 
     fn client(&self, client: u16) -> (Client, u16) {
@@ -207,6 +267,7 @@ impl Model {
     fn send_syn(&mut self, client: u16, service_port: u16, isn: u32) {
         let key = (client, service_port);
         let before = self.world.counter("held_syns");
+        let passed = self.world.counter("passed_syns");
         if self.waiting.get(&key).is_some_and(|waiting| waiting.isn != isn) {
             self.waiting.remove(&key);
         }
@@ -214,6 +275,14 @@ impl Model {
         if self.world.counter("held_syns") > before {
             let waiting = Waiting { isn, since: self.world.now, seen_by_guest: false };
             self.waiting.insert(key, waiting);
+        }
+        if self.world.counter("passed_syns") > passed {
+            assert!(self.open.is_some());
+            self.passed.retain(|passed| passed.0 != key);
+            if self.passed.len() == self.most() {
+                self.passed.remove(0);
+            }
+            self.passed.push((key, isn, self.world.now));
         }
     }
 
@@ -273,17 +342,22 @@ impl Model {
         }
     }
 
-    fn guest_works(&mut self, packets: usize, lost: bool, twice: bool) {
+    fn guest_works(&mut self, packets: usize, answers: Answers) {
         if self.open.is_none() {
             return;
         }
         for _ in 0..packets {
             let Some(packet) = self.guest.inbox.pop_front() else { return };
-            if lost || !is_tcp(&packet) {
+            if answers == Answers::NotAsked || !is_tcp(&packet) {
                 continue;
             }
             let Some(answer) = self.guest.answer(&Segment::parse(&packet)) else { continue };
-            for _ in 0..=usize::from(twice) {
+            let times = match answers {
+                Answers::Once => 1,
+                Answers::Twice => 2,
+                Answers::Lost | Answers::NotAsked => 0,
+            };
+            for _ in 0..times {
                 self.guest_sends(answer);
                 self.observe();
             }
@@ -302,13 +376,16 @@ impl Model {
 
     fn command_open(&mut self, generation: u64) {
         self.woken = None;
+        if self.open.is_some() {
+            self.take_back_passed();
+        }
         let held = self.waiting.values().map(|waiting| waiting.since);
         self.last_packet = held.chain(self.datagrams.iter().copied()).max();
         for waiting in self.waiting.values_mut() {
             waiting.seen_by_guest = false;
         }
         self.datagrams.clear();
-        self.guest = Guest::default();
+        self.guest = Guest { salt: self.guest.salt + 1, ..Guest::default() };
         self.open = Some(Generation(generation));
         // What the instance before it had not sent yet is never sent.
         self.world.open(generation);
@@ -321,6 +398,7 @@ impl Model {
         if !refused {
             self.woken = None;
             self.open = None;
+            self.take_back_passed();
         }
         self.world.close_if(generation.0, only_if_idle_since);
         let answer = self.world.events.iter().find_map(|event| match event {
@@ -405,8 +483,33 @@ impl Model {
                 assert!(!early, "woken twice");
                 self.woken = Some(at);
             }
-            Event::Closed { .. } | Event::CloseRefused { .. } | Event::Milestone { .. } => {}
+            Event::Milestone { generation, what, .. } => self.observe_milestone(generation, what),
+            Event::Closed { .. } => self.told = None,
+            Event::CloseRefused { .. } => {}
             Event::Activity { .. } => unreachable!("nobody asked"),
+        }
+    }
+
+    fn observe_milestone(&mut self, generation: Option<Generation>, what: MilestoneKind) {
+        use MilestoneKind::{FirstByte, HandedOver, Held, Passed, Replayed};
+        // Before the hand-over another flow may have become the first one.
+        let follows = match what {
+            Held | Passed => matches!(self.told, None | Some(Held | Replayed | Passed)),
+            Replayed => self.told == Some(Held),
+            HandedOver => matches!(self.told, Some(Replayed | Passed)),
+            FirstByte => self.told == Some(HandedOver),
+        };
+        assert!(follows, "{what:?} after {:?}", self.told);
+        assert!(generation.is_some() || what == Held);
+        assert!(generation.is_none_or(|generation| generation == Generation(self.newest)));
+        self.told = Some(what);
+    }
+
+    /// A SYN was answered.
+    fn observe_end(&self, segment: Segment) {
+        use MilestoneKind::{FirstByte, HandedOver};
+        if segment.syn && self.waiting.is_empty() && self.passed.is_empty() {
+            assert!(matches!(self.told, Some(HandedOver | FirstByte)), "an untold hand-over");
         }
     }
 
@@ -424,6 +527,16 @@ impl Model {
                 assert!(now >= waiting.since + HOLD_TIME, "a waiting client saw a refusal");
             }
             self.waiting.remove(&(client, service_port));
+            self.observe_end(segment);
+        }
+        if segment.syn || segment.rst {
+            let before = self.passed.len();
+            self.passed.retain(|(key, isn, _)| {
+                *key != (client, service_port) || segment.ack != Some(isn.wrapping_add(1))
+            });
+            if self.passed.len() < before {
+                self.observe_end(segment);
+            }
         }
         let (state, expected_port) = self.client(client);
         if expected_port != service_port {
@@ -442,6 +555,17 @@ impl Model {
                     Client::Connected { isn, iss: segment.seq }
                 }
             }
+            Client::Connected { isn, iss } if segment.syn && now - self.contact[&client] < LONG => {
+                let other = segment.ack == Some(isn.wrapping_add(1)) && segment.seq != iss;
+                assert!(!other, "two guests answer one SYN");
+                state
+            }
+            Client::Waiting { .. } if !segment.rst && !self.lossy => {
+                // An answer to something else: half-open (RFC 9293, section 3.10.7.3).
+                let reset = rst(segment.ack.unwrap_or(0));
+                self.acknowledgments.push_back(reset.on_port(client).to_port(service_port));
+                state
+            }
             // A lost RST is as good: the client learns with its next segment.
             Client::Connected { .. } if segment.rst => Client::Idle,
             Client::Idle | Client::Waiting { .. } | Client::Connected { .. } => state,
@@ -453,6 +577,7 @@ impl Model {
     fn check(&mut self) {
         let now = self.world.now;
         self.datagrams.retain(|since| now < *since + HOLD_TIME);
+        self.passed.retain(|(_, _, since)| now < *since + HOLD_TIME);
         let Event::Activity { generation, last_packet, held, .. } = self.report() else {
             unreachable!("a report is answered by an activity")
         };
