@@ -167,7 +167,10 @@ impl Workspace {
              them, install it (Fedora: glibc-static; on Debian it is in libc6-dev) and build again",
             self.what
         );
-        let nothing = PathBuf::from(variable("OUT_DIR")?).join("nothing");
+        let out = PathBuf::from(variable("OUT_DIR")?);
+        // A file that never exists has every build look again whether the library has come.
+        println!("cargo::rerun-if-changed={}", out.join("absent").display());
+        let nothing = out.join("nothing");
         fs::write(&nothing, [])
             .map_err(|error| format!("cannot write {}: {error}", nothing.display()))?;
         for (_, variable) in self.programs {

@@ -10,3 +10,23 @@ pub const HTTP: &[u8] = include_bytes!(env!("BASELINE_HTTP"));
 
 /// A program that only exits.
 pub const EXIT: &[u8] = include_bytes!(env!("BASELINE_EXIT"));
+
+#[cfg(test)]
+mod tests {
+    use elf::ElfBytes;
+    use elf::abi::{ET_EXEC, PT_DYNAMIC, PT_INTERP};
+    use elf::endian::LittleEndian;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_loaded_found_or_relocated_at_the_start() {
+        for program in [HTTP, EXIT] {
+            assert!(!program.is_empty(), "left out, see the warning of the build");
+            let file = ElfBytes::<LittleEndian>::minimal_parse(program).unwrap();
+            assert_eq!(file.ehdr.e_type, ET_EXEC);
+            let mut kinds = file.segments().unwrap().iter().map(|segment| segment.p_type);
+            assert!(!kinds.any(|kind| [PT_INTERP, PT_DYNAMIC].contains(&kind)));
+        }
+    }
+}

@@ -9,6 +9,16 @@ use std::time::Duration;
 
 use summoner::bench::baseline::{Baselines, Sample};
 
+/// A phase's name, and when it was over.
+type Phase = (&'static str, fn(&Sample) -> Duration);
+
+const PHASES: [Phase; 4] = [
+    ("ready", |sample| sample.ready),
+    ("connected", |sample| sample.connected),
+    ("first byte", |sample| sample.first_byte),
+    ("last byte", |sample| sample.last_byte),
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let rounds: usize = match std::env::args().nth(1) {
         Some(number) => number.parse()?,
@@ -27,13 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{:<28}{:>10}{:>10}   µs, {rounds} rounds", "", "median", "p99");
     row("exec, exit and wait", exec);
     for (name, samples) in [("process", process), ("activation", activation), ("crun", crun)] {
-        let phases: [(&str, fn(&Sample) -> Duration); 4] = [
-            ("ready", |sample| sample.ready),
-            ("connected", |sample| sample.connected),
-            ("first byte", |sample| sample.first_byte),
-            ("last byte", |sample| sample.last_byte),
-        ];
-        for (phase, of) in phases {
+        for (phase, of) in PHASES {
             row(&format!("{name}: {phase}"), samples.iter().map(of).collect());
         }
     }

@@ -78,11 +78,12 @@ impl Crun {
         command.arg(&name).stderr(Stdio::piped());
         let mut launched = Launched::start(command)?;
         let sample = launched.sample();
-        // crun's end is not the container's. If there is none, it says so to nobody.
-        let deleted =
-            self.command().args(["delete", "--force"]).arg(&name).stderr(Stdio::null()).status();
+        // The container is ended first, and crun sees to the rest; if there is none, this fails unheard.
+        let mut delete = self.command();
+        delete.args(["delete", "--force"]).arg(&name).stdout(Stdio::null()).stderr(Stdio::null());
+        let deleted = delete.status();
         let said = launched.process().0.stderr.take();
-        drop(launched);
+        launched.end();
         deleted.map_err(|source| BaselineError::Start {
             program: self.executable.display().to_string(),
             source,

@@ -71,6 +71,12 @@ impl Launched {
         &mut self.process
     }
 
+    /// Lets the process end by itself, as it is about to, because others depend on it.
+    pub(super) fn end(self) {
+        // The pipe ends with the process. If that does not happen, or not seen, the process is killed.
+        let _ = is_ready_within(&self.said, PATIENCE);
+    }
+
     fn port(&mut self) -> Result<u16, BaselineError> {
         let mut octets = [0; LINE_MAX];
         let mut len = 0;
