@@ -41,10 +41,10 @@ pub struct Summary {
     pub max: f64,
 }
 
-/// Whole microseconds and their fraction.
+/// Microseconds; nanoseconds are their fraction.
 #[must_use]
 pub fn micros(length: Duration) -> f64 {
-    length.as_secs_f64() * 1e6
+    length.as_nanos() as f64 / 1000.0
 }
 
 impl Summary {

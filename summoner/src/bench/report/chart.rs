@@ -114,8 +114,24 @@ pub struct Series {
 }
 
 /// Colours that people with any kind of colour vision tell apart (Okabe and Ito, "Color universal design").
-pub const COLOURS: [&str; 8] =
-    ["#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#555555", "#b8a800"];
+pub mod colour {
+    /// For what matters most.
+    pub const BLUE: &str = "#0072b2";
+    /// A lighter blue.
+    pub const SKY: &str = "#56b4e9";
+    /// Bluish green.
+    pub const GREEN: &str = "#009e73";
+    /// Orange.
+    pub const ORANGE: &str = "#e69f00";
+    /// Vermilion.
+    pub const RED: &str = "#d55e00";
+    /// Reddish purple.
+    pub const PINK: &str = "#cc79a7";
+    /// A darker yellow, so that it shows on white.
+    pub const OLIVE: &str = "#b8a800";
+    /// Dark grey.
+    pub const GREY: &str = "#555555";
+}
 
 /// A chart.
 #[derive(Debug, Clone)]
@@ -307,7 +323,7 @@ mod tests {
             name: "a < b & c".to_owned(),
             remark: "n = 2".to_owned(),
             style,
-            colour: COLOURS[0],
+            colour: colour::BLUE,
             points: vec![(1.0, 0.0), (f64::NAN, 1.0), (10.0, 1.0)],
         };
         let chart = Chart {

@@ -143,7 +143,7 @@ impl Report {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ReportError> {
-        let text = serde_json::to_string_pretty(self)
+        let text = serde_json::to_string(self)
             .map_err(|source| ReportError::NotAReport { path: path.to_owned(), source })?;
         fs::write(path, text + "\n").map_err(file("write", path))
     }

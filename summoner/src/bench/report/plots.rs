@@ -3,27 +3,31 @@
 use std::fs;
 use std::path::Path;
 
-use super::chart::{Axis, COLOURS, Chart, Scale, Series, Style};
+use super::chart::{Axis, Chart, Scale, Series, Style, colour};
 use super::goals::row;
 use super::{Report, ReportError, file};
+use crate::bench::schedule::Kind;
 
-/// Rows in the picture of distributions: the name in it, and whether it is ours.
-const DISTRIBUTIONS: [(&str, &str, bool); 8] = [
-    (row::COLD, "cold", true),
-    (row::COLD_POOLED, "cold, new shell", true),
-    (row::COLD_PLAIN, "cold, no pool, no snapshot", true),
-    (row::WARM, "warm", true),
-    (row::PROCESS, "process: fork + exec", false),
-    (row::ACTIVATION, "socket activation", false),
-    (row::NO_HOLD, "cold, SYN not held", false),
-    (row::CRUN, "container: crun", false),
+/// Rows in the picture of distributions: the name in it, its colour and style, which is broken if it is not ours.
+const DISTRIBUTIONS: [(&str, &str, &str, Style); 10] = [
+    (row::COLD, "cold", colour::BLUE, Style::Line),
+    (row::COLD_POOLED, "cold, new shell", colour::SKY, Style::Line),
+    (row::COLD_PLAIN, "cold, plain boot", colour::GREEN, Style::Line),
+    (row::WARM, "warm", colour::ORANGE, Style::Line),
+    // Of runs against a deployment.
+    (Kind::Held.label(), "cold, without a query", colour::SKY, Style::Line),
+    (Kind::Any.label(), "requests", colour::BLUE, Style::Line),
+    (row::PROCESS, "process: fork + exec", colour::RED, Style::Dashed),
+    (row::ACTIVATION, "socket activation", colour::PINK, Style::Dashed),
+    (row::CRUN, "container: crun", colour::OLIVE, Style::Dashed),
+    (row::NO_HOLD, "cold, SYN not held", colour::GREY, Style::Dashed),
 ];
-/// Series in the picture of running instances.
-const RUNNING: [(&str, &str, Style); 2] = [
-    (row::CREATE, "cold: one more instance", Style::Dots),
-    (row::WARM_AMONG, "warm, among them", Style::Dots),
+/// Series in the picture of running instances, and the colours of their dots and of the line through them.
+const RUNNING: [(&str, &str, &str, &str); 2] = [
+    (row::CREATE, "cold: one more instance", colour::SKY, colour::BLUE),
+    (row::WARM_AMONG, "warm: one of them", colour::ORANGE, colour::RED),
 ];
-/// Points that a line through a cloud is the median of.
+/// Points that a line through a cloud is the median of, if there are five times as many.
 const WINDOW: usize = 51;
 
 /// Writes the pictures that a report has figures for into `folder`; their paths.
@@ -60,29 +64,20 @@ fn subtitle(report: &Report) -> String {
 /// The shares of requests that were answered within a time.
 #[must_use]
 pub fn distributions(report: &Report) -> Option<Chart> {
-    let series =
-        DISTRIBUTIONS.into_iter().zip(COLOURS).filter_map(|((row, name, ours), colour)| {
-            // External runs have the kinds of a mix as rows, under the same names.
-            let samples = report.samples.get(row).filter(|samples| !samples.is_empty())?;
-            let median = report.rows.get(row)?.whole.p50 / 1000.0;
-            Some(Series {
-                name: name.to_owned(),
-                remark: format!("median {} ms, n = {}", significant(median), samples.len()),
-                style: if ours { Style::Line } else { Style::Dashed },
-                colour,
-                points: steps(samples),
-            })
-        });
-    let mut series: Vec<Series> = series.collect();
-    if series.is_empty() {
-        let (row, samples) = report.samples.iter().find(|(_, samples)| !samples.is_empty())?;
-        series.push(Series {
-            name: row.clone(),
-            remark: format!("n = {}", samples.len()),
-            style: Style::Line,
-            colour: COLOURS[0],
+    let series = DISTRIBUTIONS.into_iter().filter_map(|(row, name, colour, style)| {
+        let samples = report.samples.get(row).filter(|samples| !samples.is_empty())?;
+        let median = report.rows.get(row)?.whole.p50 / 1000.0;
+        Some(Series {
+            name: name.to_owned(),
+            remark: format!("median {} ms, n = {}", significant(median), samples.len()),
+            style,
+            colour,
             points: steps(samples),
-        });
+        })
+    });
+    let series: Vec<Series> = series.collect();
+    if series.is_empty() {
+        return None;
     }
     let values = series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x));
     Some(Chart {
@@ -113,25 +108,25 @@ fn steps(samples: &[f64]) -> Vec<(f64, f64)> {
 #[must_use]
 pub fn running(report: &Report) -> Option<Chart> {
     let mut series = Vec::new();
-    for ((key, name, style), pair) in RUNNING.into_iter().zip(COLOURS.chunks(2)) {
+    for (key, name, dots, line) in RUNNING {
         let Some(values) = report.running.get(key).filter(|values| !values.is_empty()) else {
             continue;
         };
         let points: Vec<(f64, f64)> =
             values.iter().map(|(running, micros)| (*running as f64, micros / 1000.0)).collect();
-        let medians = moving_median(&points);
+        let (window, medians) = moving_median(&points);
         series.push(Series {
             name: name.to_owned(),
             remark: format!("n = {}", points.len()),
-            style,
-            colour: pair[1],
+            style: Style::Dots,
+            colour: dots,
             points,
         });
         series.push(Series {
             name: "its moving median".to_owned(),
-            remark: format!("of {WINDOW}"),
+            remark: format!("of {window} requests"),
             style: Style::Line,
-            colour: pair[0],
+            colour: line,
             points: medians,
         });
     }
@@ -152,14 +147,16 @@ pub fn running(report: &Report) -> Option<Chart> {
     })
 }
 
-fn moving_median(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let window = WINDOW.min(points.len());
+/// The window's size, and the median in each of its places.
+fn moving_median(points: &[(f64, f64)]) -> (usize, Vec<(f64, f64)>) {
+    // Odd, so that there is a middle.
+    let window = WINDOW.min((points.len() / 5) | 1);
     let median = |window: &[(f64, f64)]| {
         let mut values: Vec<f64> = window.iter().map(|(_, y)| *y).collect();
         values.sort_by(f64::total_cmp);
         (window[window.len() / 2].0, values[values.len() / 2])
     };
-    points.windows(window.max(1)).map(median).collect()
+    (window, points.windows(window).map(median).collect())
 }
 
 /// Three significant figures.
@@ -188,11 +185,11 @@ mod tests {
     fn the_moving_median_ignores_outliers() {
         let points: Vec<(f64, f64)> =
             (0..200_u8).map(|x| (x.into(), if x % 10 == 0 { 100.0 } else { 1.0 })).collect();
-        let medians = moving_median(&points);
-        assert_eq!(medians.len(), 150);
+        let (window, medians) = moving_median(&points);
+        assert_eq!((window, medians.len()), (41, 160));
         assert!(medians.iter().all(|(_, y)| *y < 2.0));
-        assert!(moving_median(&[]).is_empty());
-        assert_eq!(moving_median(&points[..3]).len(), 1);
+        assert_eq!(moving_median(&[]), (1, Vec::new()));
+        assert_eq!(moving_median(&points[..3]).1.len(), 3);
     }
 
     #[test]

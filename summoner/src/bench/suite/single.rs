@@ -104,6 +104,7 @@ pub(super) fn cold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
     }
     let iterations = suite.options.iterations;
     (suite.progress)(&format!("cold: {iterations} turns of {} contestants", contestants.len()));
+    let mut pooled = [0_usize; VARIANTS.len()];
     for turn in 0..WARM_UP + iterations {
         suite.random.shuffle(&mut contestants);
         for contestant in &contestants {
@@ -112,7 +113,8 @@ pub(super) fn cold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
             match contestant {
                 Contestant::Cold(index) => {
                     let (variant, running, client) = &mut daemons[*index];
-                    summon(suite, variant, running, client, counts)?;
+                    let found = summon(suite, variant, running, client, counts)?;
+                    pooled[*index] += usize::from(found);
                 }
                 Contestant::Warm => {
                     let (_, running, client) = &mut daemons[0];
@@ -135,22 +137,30 @@ pub(super) fn cold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
             }
         }
     }
+    for ((variant, ..), pooled) in daemons.iter().zip(pooled) {
+        suite.recorder.note(format!(
+            "{}: {pooled} of {iterations} summons found a shell that was made ahead",
+            variant.cold
+        ));
+    }
     daemons.into_iter().try_for_each(|(_, running, _)| running.during(suite, |_, _| Ok(())))
 }
 
-/// One cold request, what the daemon says about it, and cold again.
+/// One cold request, what the daemon says about it, and cold again. Whether it found a shell that was made ahead.
 fn summon(
     suite: &mut Suite<'_>,
     variant: &Variant,
     running: &Running,
     client: &mut Client,
     counts: bool,
-) -> Result<(), BenchError> {
+) -> Result<bool, BenchError> {
     let outcome = client.request(&running.asks[COLD], now());
+    let mut pooled = false;
     if counts {
         suite.recorder.plan(variant.cold, 1);
         suite.recorder.outcome(variant.cold, variant.cold, &outcome);
         let timeline = running.admin.service(&running.keys[COLD])?.timeline.unwrap_or_default();
+        pooled = timeline.pooled == Some(true);
         if let Some((woken, entered)) = timeline.woken.zip(timeline.entered) {
             let length = entered.saturating_since(woken);
             suite.recorder.samples(variant.entered).push_whole(length);
@@ -159,7 +169,8 @@ fn summon(
             suite.recorder.samples(variant.summon).push_phases(whole, timeline.phases());
         }
     }
-    running.cool(COLD..COLD + 1)
+    running.cool(COLD..COLD + 1)?;
+    Ok(pooled)
 }
 
 /// What a baseline did. One that fails is counted like a request that fails; why is told in a note.
@@ -214,8 +225,8 @@ fn counted<T>(
 /// lost while the guest boots, and sent again after a second (RFC 6298, section 2.1).
 pub(super) fn no_hold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
     const PER_SECOND: f64 = 10.0;
-    // No packet is as small as this, so none fits in.
-    let set = [("services.*.hold.bytes", "\"1B\"")];
+    // No packet is as small as this, so none fits in; and what comes once the guest is there is not held back either.
+    let set = [("services.*.hold.bytes", "\"1B\""), ("services.*.hold.time", "\"1ms\"")];
     let services = suite.options.unheld;
     let world = World { name: row::NO_HOLD, services, idle: "1h", set: &set };
     let running = world.start(suite)?;
