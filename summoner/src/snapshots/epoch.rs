@@ -38,13 +38,15 @@ pub(super) struct Epoch {
 impl Epoch {
     /// Begins to use the folder; also says whether suspended states that lie in it can be trusted.
     pub(super) fn enter(folder: &Path) -> io::Result<(Self, bool)> {
-        Self::enter_in(folder, fs::read_to_string(BOOT_ID)?.trim())
+        // Without a name a boot is like no other.
+        Self::enter_in(folder, fs::read_to_string(BOOT_ID).unwrap_or_default().trim())
     }
 
     pub(super) fn enter_in(folder: &Path, boot: &str) -> io::Result<(Self, bool)> {
         let epoch = Self { folder: folder.to_owned(), boot: boot.to_owned() };
         let before = epoch.read();
-        let same_boot = before.as_ref().is_some_and(|record| record.boot == boot);
+        let same_boot =
+            !boot.is_empty() && before.as_ref().is_some_and(|record| record.boot == boot);
         let closed = before.as_ref().is_some_and(|record| record.closed);
         // Before anything is removed: a crash right after must find the folder open.
         if closed || !same_boot {
@@ -91,6 +93,7 @@ mod tests {
         epoch.close().unwrap();
         assert!(enter("c").1, "ended in order, then another boot");
         assert!(!enter("d").1, "and then not in order");
+        assert!(!enter("").1 && !enter("").1, "nobody knows in which boot");
         for broken in ["", "{", "{\"boot\":\"d\"}", "\u{0}"] {
             fs::write(folder.path().join(NAME), broken).unwrap();
             assert!(!enter("d").1, "{broken:?}");
