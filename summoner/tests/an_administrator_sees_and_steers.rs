@@ -124,6 +124,11 @@ fn what_is_kept_of_services() {
 
     let rebuilt = world.command(&["snapshot", "rebuild", "www.jit.test"]);
     assert!(rebuilt.status.success(), "{}", text(&rebuilt));
+    assert_eq!(world.service("web").timeline.unwrap().restored, None, "it booted from its image");
+    let usable =
+        |line: &str| line.starts_with("web ") && line.contains("ready") && line.contains("usable");
+    world.wait_until("the new snapshot is there", || {
+        text(&world.command(&["snapshot", "ls"])).lines().any(usable)
+    });
     assert!(!text(&world.command(&["snapshot", "ls"])).contains("stale"));
-    world.wait_for_state("web", "running");
 }

@@ -115,9 +115,15 @@ impl Orchestrator {
         reply: oneshot::Sender<Result<Timeline, String>>,
     ) {
         let Some(service) = self.services.get_mut(&id) else { return };
-        if !service.deployment.settings.snapshot {
-            let error = "the service has `snapshot = false`: nothing is kept of it, so there is nothing to rebuild";
-            return drop(reply.send(Err(error.to_owned())));
+        let template = &service.deployment.template;
+        if !template.wants_snapshot() {
+            let why = if template.snapshot {
+                "its image does not say that it renews its random numbers when it is cloned"
+            } else {
+                "it has `snapshot = false`"
+            };
+            let name = &template.name;
+            return drop(reply.send(Err(format!("nothing is kept of service `{name}`: {why}"))));
         }
         if service.lifecycle.generation().is_some() && service.stop_reason.is_none() {
             service.stop_reason = Some(StopReason::Admin);

@@ -113,7 +113,7 @@ fn deployment(number: u32, idle: Duration, image: &Arc<LoadedImage>) -> Deployme
         command_line: String::new(),
         mac: [2, 0, 0, 0, 0, 1],
         mtu: 1500,
-        snapshot: false,
+        snapshot: settings.snapshot,
         stop: settings.stop,
         key: SnapshotKey::from_bytes([0; 32]),
     });

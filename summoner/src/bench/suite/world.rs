@@ -199,7 +199,10 @@ mod tests {
         let overrides = [("limits.ready_shells".to_owned(), "0".to_owned())];
         let config = crate::config::load(Some(&file), &overrides).unwrap();
         assert_eq!(config.services.len(), 300);
-        assert_eq!((config.limits.instances, config.limits.ready_shells), (308, 0));
+        assert_eq!(
+            (config.limits.instances, config.limits.ready_shells),
+            (308, policies::warm::WarmPolicy::Fixed(0))
+        );
         assert_eq!(config.services["s0299"].hold.bytes, 1);
         assert_eq!(config.network.interface, "bench7");
     }

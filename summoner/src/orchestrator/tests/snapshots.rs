@@ -11,14 +11,27 @@ use crate::snapshots::{Kind, Reason};
 const GRACE: Duration = Duration::from_secs(5);
 const SUSPEND: StopMode = StopMode::Suspend { grace: GRACE };
 
-/// Two services that are suspended when they are idle.
+/// Two services that are suspended when they are idle, and whose image may be cloned.
 fn stage() -> Stage {
     let mut stage = Stage::new(2, WIDE);
     for service in stage.orchestrator.services.values_mut() {
         service.deployment.settings.stop = SUSPEND;
         service.lifecycle.set_timing(service.deployment.timing());
+        template(service).image = image(images::Features::RENEWAL);
     }
     stage
+}
+
+/// What the instances of a service have in common, to be changed before there are any.
+fn template(service: &mut Service) -> &mut Template {
+    Arc::get_mut(&mut service.deployment.template).expect("nobody else has it yet")
+}
+
+/// The built-in image, as if it said this about itself.
+fn image(takes: images::Features) -> Arc<LoadedImage> {
+    let mut image = LoadedImage::load(&ImageRef::Builtin("hello".to_owned())).unwrap();
+    image.plan.takes = takes.into();
+    Arc::new(image)
 }
 
 fn keep(stage: &Stage, service: &str, kind: Kind, key: SnapshotKey) {
@@ -28,7 +41,7 @@ fn keep(stage: &Stage, service: &str, kind: Kind, key: SnapshotKey) {
 }
 
 /// The key of every deployment here.
-const KEY: SnapshotKey = SnapshotKey::from_bytes([1; 32]);
+const KEY: SnapshotKey = SnapshotKey::from_bytes([0; 32]);
 
 fn kept(stage: &Stage) -> Vec<(String, Kind)> {
     let entries = stage.orchestrator.snapshots.list();
@@ -97,9 +110,13 @@ fn nothing_to_rebuild_is_told() {
     let error = rebuild(&mut stage, "nobody").try_recv().unwrap().unwrap_err();
     assert!(error.contains("nobody"), "{error}");
     let service = stage.orchestrator.services.get_mut(&ServiceId(0)).unwrap();
-    service.deployment.settings.snapshot = false;
+    template(service).snapshot = false;
     let error = rebuild(&mut stage, "service0").try_recv().unwrap().unwrap_err();
     assert!(error.contains("snapshot = false") && stage.alive.is_empty(), "{error}");
+    let service = stage.orchestrator.services.get_mut(&ServiceId(1)).unwrap();
+    template(service).image = image(images::Features::FRESHNESS);
+    let error = rebuild(&mut stage, "service1").try_recv().unwrap().unwrap_err();
+    assert!(error.contains("cloned") && stage.alive.is_empty(), "{error}");
 }
 
 #[test]
