@@ -68,6 +68,17 @@ impl Admin {
         found.ok_or_else(|| AdminError::NoService(name.to_owned()))
     }
 
+    /// How many services have a snapshot that the next summon will use.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn snapshots(&self) -> Result<usize, AdminError> {
+        match ask_once(&self.socket, &Request::Snapshots)? {
+            Reply::Snapshots(all) => Ok(all.iter().filter(|one| one.stale.is_none()).count()),
+            _ => Err(AdminError::Unexpected),
+        }
+    }
+
     /// Wakes a service and waits until it is ready.
     ///
     /// # Errors

@@ -22,6 +22,13 @@ impl Rate {
         (count > 0.0 && count.is_finite()).then_some(Self(count))
     }
 
+    /// One request in each `gap`; a gap of nothing is a nanosecond.
+    #[must_use]
+    pub const fn every(gap: Duration) -> Self {
+        let gap = if gap.is_zero() { Duration::from_nanos(1) } else { gap };
+        Self(1.0 / gap.as_secs_f64())
+    }
+
     /// The mean time between two requests.
     #[must_use]
     pub fn gap(self) -> Duration {
@@ -259,6 +266,7 @@ mod tests {
         assert_eq!("40/s".parse(), Ok(rate(40.0)));
         assert_eq!("40".parse(), Ok(rate(40.0)));
         assert_eq!("30/m".parse(), Ok(rate(0.5)));
+        assert_eq!(Rate::every(Duration::from_millis(25)), rate(40.0));
         assert_eq!("40/s".parse::<Rate>().unwrap().gap(), Duration::from_millis(25));
         for wrong in ["", "0/s", "-1/s", "NaN", "inf/s", "4/d"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");

@@ -46,6 +46,8 @@ pub mod row {
     pub const CREATE: &str = "create";
     /// Admission to ready of the same.
     pub const CREATE_READY: &str = "create_ready";
+    /// A process next to each creation: what the machine did meanwhile.
+    pub const CREATE_PROCESS: &str = "create_process";
     /// Warm requests while the instances become more.
     pub const WARM_AMONG: &str = "warm_among_many";
     /// New clients over many names, on an idle machine.
@@ -66,7 +68,7 @@ pub mod row {
     pub const DNS_BOOTS: &str = "dns_while_booting";
 
     /// The order of reports; what is not here comes after, in the order in which it was measured.
-    pub const ORDER: [&str; 24] = [
+    pub const ORDER: [&str; 25] = [
         COLD,
         COLD_POOLED,
         COLD_PLAIN,
@@ -85,6 +87,7 @@ pub mod row {
         CREATE_FIRST_BOOT,
         CREATE,
         CREATE_READY,
+        CREATE_PROCESS,
         WARM_AMONG,
         CHURN_UNLOADED,
         CHURN,
@@ -130,6 +133,8 @@ pub struct Ratios {
     pub create_1000th_vs_first: Option<f64>,
     /// The same from admission to ready.
     pub create_ready_1000th_vs_first: Option<f64>,
+    /// The same of a process next to each: how much of it is the machine's.
+    pub create_process_1000th_vs_first: Option<f64>,
     /// The median of new clients over many names by the unloaded one.
     pub churn_vs_unloaded: Option<f64>,
     /// The slowest of a burst by the median of one alone.
@@ -163,6 +168,7 @@ impl Ratios {
             entered_pooled_vs_exec: both(row::ENTERED_POOLED, row::EXEC),
             create_1000th_vs_first: ends(row::CREATE),
             create_ready_1000th_vs_first: ends(row::CREATE_READY),
+            create_process_1000th_vs_first: ends(row::CREATE_PROCESS),
             churn_vs_unloaded: by(row::CHURN, row::CHURN_UNLOADED, |summary| summary.p50),
             burst_slowest_vs_single: summary(row::BURST)
                 .zip(summary(row::BURST_SINGLE))

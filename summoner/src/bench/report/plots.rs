@@ -23,9 +23,10 @@ const DISTRIBUTIONS: [(&str, &str, &str, Style); 10] = [
     (row::NO_HOLD, "cold, SYN not held", colour::GREY, Style::Dashed),
 ];
 /// Series in the picture of running instances, and the colours of their dots and of the line through them.
-const RUNNING: [(&str, &str, &str, &str); 2] = [
+const RUNNING: [(&str, &str, &str, &str); 3] = [
     (row::CREATE, "cold: one more instance", colour::SKY, colour::BLUE),
     (row::WARM_AMONG, "warm: one of them", colour::ORANGE, colour::RED),
+    (row::CREATE_PROCESS, "process, at the same time", "#c8c8c8", colour::GREY),
 ];
 /// Points that a line through a cloud is the median of, if there are five times as many.
 const WINDOW: usize = 51;

@@ -81,8 +81,13 @@ impl Recorder {
 
     /// A planned request of a schedule was made.
     pub fn done(&mut self, part: &str, row: &str, done: &Done<Outcome>) {
-        self.tally(part).late += u64::from(done.late > NOT_LATE);
+        self.late(part, done);
         self.outcome(part, row, &done.value);
+    }
+
+    /// Counts a request that waited for a worker.
+    pub fn late<T>(&mut self, part: &str, done: &Done<T>) {
+        self.tally(part).late += u64::from(done.late > NOT_LATE);
     }
 
     /// A request that was made failed.

@@ -16,8 +16,8 @@ use crate::clock::now;
 const SIZE: usize = 100;
 /// The warm service's place, after the cold ones.
 const WARM: usize = SIZE;
-/// How often it is asked in a second.
-const WARM_PER_SECOND: f64 = 200.0;
+/// From one question to it to the next.
+const WARM_GAP: Duration = Duration::from_millis(5);
 /// From the start of a round to its burst, and from there to its end.
 const BEFORE: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<(), BenchError> {
     let world = World { name: row::BURST, services: SIZE + 1, idle: "1h", set: &[] };
     let running = world.start(suite)?;
     running.during(suite, |suite, running| {
-        running.prime(0..SIZE)?;
+        running.prime(suite, 0..SIZE)?;
         let mut client = running.one_client()?;
         for ask in &running.asks[..SINGLES] {
             thread::sleep(SETTLE);
@@ -55,8 +55,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<(), BenchError> {
 
 /// One burst, and the warm service before and during it.
 fn round(suite: &mut Suite<'_>, running: &Running) -> Result<(), BenchError> {
-    let Some(rate) = Rate::per_second(WARM_PER_SECOND) else { return Ok(()) };
-    let warm = Arrivals::Constant(rate).times(BEFORE + AFTER, &mut suite.random);
+    let warm = Arrivals::Constant(Rate::every(WARM_GAP)).times(BEFORE + AFTER, &mut suite.random);
     let mut jobs: Vec<(Duration, usize)> = warm.into_iter().map(|at| (at, WARM)).collect();
     jobs.extend((0..SIZE).map(|service| (BEFORE, service)));
     jobs.sort_by_key(|(at, _)| *at);

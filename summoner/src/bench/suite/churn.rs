@@ -13,7 +13,7 @@ use crate::bench::schedule::{Arrivals, Rate};
 use crate::clock::now;
 
 /// One new client per 25 ms.
-const PER_SECOND: f64 = 40.0;
+const GAP: Duration = Duration::from_millis(25);
 /// Requests on the idle machine, and the time between them.
 const UNLOADED: usize = 50;
 const UNLOADED_GAP: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<(), BenchError> {
     let running = world.start(suite)?;
     running.during(suite, |suite, running| {
         (suite.progress)(&format!("churn: {services} services for the first time"));
-        running.prime(0..services)?;
+        running.prime(suite, 0..services)?;
         let mut client = running.one_client()?;
         let unloaded = UNLOADED.min(services);
         for ask in &running.asks[..unloaded] {
@@ -39,7 +39,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<(), BenchError> {
         }
         running.cool(0..unloaded)?;
 
-        let Some(rate) = Rate::per_second(PER_SECOND) else { return Ok(()) };
+        let rate = Rate::every(GAP);
         let times = Arrivals::Constant(rate).times(suite.options.duration, &mut suite.random);
         (suite.progress)(&format!("churn: {} new clients at {rate}", times.len()));
         let boots = running.admin.boots()?;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use policies::Instant;
 
 use super::Suite;
-use super::world::{Running, World};
+use super::reference;
+use super::world::{KEPT_AFTER, Running, World};
 use crate::bench::BenchError;
+use crate::bench::baseline::Baselines;
 use crate::bench::client::Client;
 use crate::bench::memory::{IdleMemory, System};
 use crate::bench::report::goals::row;
@@ -36,10 +38,13 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<(), BenchError> {
             first_boot(suite, running, &mut client, service)?;
         }
         (suite.progress)(&format!("create: {services} instances, all staying"));
+        running.note_snapshots(suite)?;
+        let baselines = Baselines::new()?;
         let before = System::look();
         for service in 0..services {
             thread::sleep(SETTLE);
             one_more(suite, running, &mut client, service);
+            process(suite, &baselines, service + 1);
             if service % WARM_EVERY == 0 {
                 warm(suite, running, &mut client, service + 1);
             }
@@ -61,7 +66,7 @@ fn first_boot(
     let outcome = client.request(&running.asks[service], now());
     suite.recorder.plan(ROW, 1);
     suite.recorder.outcome(ROW, ROW, &outcome);
-    thread::sleep(Duration::from_millis(2));
+    thread::sleep(KEPT_AFTER);
     Ok(running.admin.stop(&running.keys[service])?)
 }
 
@@ -71,6 +76,15 @@ fn one_more(suite: &mut Suite<'_>, running: &Running, client: &mut Client, servi
     suite.recorder.outcome(row::CREATE, row::CREATE, &outcome);
     if let Ok(stamps) = outcome.result {
         suite.recorder.while_running(row::CREATE, service + 1, stamps.first_byte);
+    }
+}
+
+/// An ordinary process next to each creation: if that takes longer too, it was the machine.
+fn process(suite: &mut Suite<'_>, baselines: &Baselines, count: usize) {
+    let sample = baselines.process();
+    let sample = reference::sample(Some(&mut suite.recorder), row::CREATE_PROCESS, sample);
+    if let Some(first_byte) = sample {
+        suite.recorder.while_running(row::CREATE_PROCESS, count, first_byte);
     }
 }
 

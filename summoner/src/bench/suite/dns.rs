@@ -18,8 +18,8 @@ use crate::bench::schedule::{Arrivals, Rate};
 const BOOTS: usize = 64;
 /// The warm service's place, after them.
 const WARM: usize = BOOTS;
-/// Questions in a second.
-const PER_SECOND: f64 = 1000.0;
+/// From one question to the next.
+const GAP: Duration = Duration::from_millis(1);
 /// How long a round at rest lasts, and one with boots; from the start of that to the wakes.
 const REST: Duration = Duration::from_secs(2);
 const ROUND: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ pub(super) fn run(suite: &mut Suite<'_>) -> Result<(), BenchError> {
         let rounds = suite.options.bursts;
         (suite.progress)(&format!("{boots}: {rounds} times {BOOTS} boots"));
         running.during(suite, |suite, running| {
-            running.prime(0..BOOTS)?;
+            running.prime(suite, 0..BOOTS)?;
             running.admin.wake(&running.keys[WARM])?;
             for _ in 0..rounds {
                 thread::sleep(SETTLE);
@@ -78,8 +78,7 @@ fn ask_during(
     length: Duration,
     wakes: Option<Duration>,
 ) -> Result<Vec<Answer>, BenchError> {
-    let Some(rate) = Rate::per_second(PER_SECOND) else { return Ok(Vec::new()) };
-    let times = Arrivals::Constant(rate).times(length, &mut suite.random);
+    let times = Arrivals::Constant(Rate::every(GAP)).times(length, &mut suite.random);
     let waking = wakes.and_then(|wakes| times.iter().position(|at| *at >= wakes));
     let work = |client: &mut Client, index: usize, intended| {
         if Some(index) == waking {
@@ -113,6 +112,7 @@ fn record(suite: &mut Suite<'_>, row: &str, done: &Answer) {
     let tally = suite.recorder.tally(row);
     tally.planned += 1;
     tally.sent += 1;
+    suite.recorder.late(row, done);
     match done.value {
         Ok(length) => suite.recorder.samples(row).push_whole(length),
         Err(failure) => suite.recorder.failed(row, failure),

@@ -5,6 +5,8 @@ mod burst;
 mod churn;
 mod create;
 mod dns;
+mod no_hold;
+mod reference;
 mod single;
 mod world;
 
@@ -163,8 +165,8 @@ pub fn run(
     };
     for scenario in &options.scenarios {
         match scenario {
-            Scenario::Cold => single::cold(&mut suite)?,
-            Scenario::NoHold => single::no_hold(&mut suite)?,
+            Scenario::Cold => single::run(&mut suite)?,
+            Scenario::NoHold => no_hold::run(&mut suite)?,
             Scenario::Create => create::run(&mut suite)?,
             Scenario::Churn => churn::run(&mut suite)?,
             Scenario::Burst => burst::run(&mut suite)?,

@@ -1,19 +1,21 @@
 //! One request at a time: what a summon costs, next to what else one could do. Every turn measures each contestant
 //! once, in a random order, so that whatever the machine does meanwhile, it does to all of them.
 
+use std::fmt;
 use std::thread;
 use std::time::Duration;
 
 use super::Suite;
+use super::reference;
 use super::world::{Running, World};
 use crate::bench::BenchError;
-use crate::bench::baseline::{BaselineError, Baselines, Sample};
+use crate::bench::baseline::Baselines;
 use crate::bench::client::Client;
-use crate::bench::failure::Failure;
-use crate::bench::load;
 use crate::bench::report::goals::row;
-use crate::bench::schedule::{Arrivals, Rate};
+use crate::bench::report::record::Recorder;
 use crate::clock::now;
+use crate::engine::ShellSource;
+use crate::orchestrator::timeline::Timeline;
 
 /// Turns before the ones that count: the first boot of all is nobody's usual one.
 const WARM_UP: usize = 3;
@@ -79,13 +81,13 @@ enum Contestant {
 }
 
 /// The scenario `cold`.
-pub(super) fn cold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
+pub(super) fn run(suite: &mut Suite<'_>) -> Result<(), BenchError> {
     let baselines = Baselines::new()?;
     let mut daemons = Vec::new();
     for variant in &VARIANTS {
         let running = variant.world.start(suite)?;
         let client = running.one_client()?;
-        running.prime(COLD..COLD + 1)?;
+        running.prime(suite, COLD..COLD + 1)?;
         daemons.push((variant, running, client));
     }
     daemons[0].1.admin.wake(&daemons[0].1.keys[WARM])?;
@@ -104,7 +106,7 @@ pub(super) fn cold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
     }
     let iterations = suite.options.iterations;
     (suite.progress)(&format!("cold: {iterations} turns of {} contestants", contestants.len()));
-    let mut pooled = [0_usize; VARIANTS.len()];
+    let mut origins = [Origins::default(); VARIANTS.len()];
     for turn in 0..WARM_UP + iterations {
         suite.random.shuffle(&mut contestants);
         for contestant in &contestants {
@@ -113,8 +115,8 @@ pub(super) fn cold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
             match contestant {
                 Contestant::Cold(index) => {
                     let (variant, running, client) = &mut daemons[*index];
-                    let found = summon(suite, variant, running, client, counts)?;
-                    pooled[*index] += usize::from(found);
+                    let timeline = summon(suite, variant, running, client, counts)?;
+                    origins[*index].count(timeline.as_ref());
                 }
                 Contestant::Warm => {
                     let (_, running, client) = &mut daemons[0];
@@ -124,43 +126,86 @@ pub(super) fn cold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
                         suite.recorder.outcome(row::WARM, row::WARM, &outcome);
                     }
                 }
-                Contestant::Process => baseline(suite, row::PROCESS, baselines.process(), counts),
+                Contestant::Process => {
+                    let sample = baselines.process();
+                    reference::sample(recorder(suite, counts), row::PROCESS, sample);
+                }
                 Contestant::Activation => {
-                    baseline(suite, row::ACTIVATION, baselines.activation(), counts);
+                    let sample = baselines.activation();
+                    reference::sample(recorder(suite, counts), row::ACTIVATION, sample);
                 }
                 Contestant::Crun => {
                     if let Some(sample) = baselines.crun() {
-                        baseline(suite, row::CRUN, sample, counts);
+                        reference::sample(recorder(suite, counts), row::CRUN, sample);
                     }
                 }
-                Contestant::Exec => exec(suite, baselines.exec(), counts),
+                Contestant::Exec => {
+                    let length = baselines.exec();
+                    reference::length(recorder(suite, counts), row::EXEC, length);
+                }
             }
         }
     }
-    for ((variant, ..), pooled) in daemons.iter().zip(pooled) {
-        suite.recorder.note(format!(
-            "{}: {pooled} of {iterations} summons found a shell that was made ahead",
-            variant.cold
-        ));
+    for ((variant, ..), origins) in daemons.iter().zip(origins) {
+        suite.recorder.note(format!("{}: {origins}", variant.cold));
     }
     daemons.into_iter().try_for_each(|(_, running, _)| running.during(suite, |_, _| Ok(())))
 }
 
-/// One cold request, what the daemon says about it, and cold again. Whether it found a shell that was made ahead.
+/// Where a baseline's figures go: nowhere in the turns that do not count.
+fn recorder<'a>(suite: &'a mut Suite<'_>, counts: bool) -> Option<&'a mut Recorder> {
+    counts.then_some(&mut suite.recorder)
+}
+
+/// Where the guests of a variant came from: figures are about what they say only if these say so too.
+#[derive(Debug, Clone, Copy, Default)]
+struct Origins {
+    summons: usize,
+    made: usize,
+    ready: usize,
+    parked: usize,
+    restored: usize,
+}
+
+impl Origins {
+    fn count(&mut self, timeline: Option<&Timeline>) {
+        let Some(timeline) = timeline else { return };
+        self.summons += 1;
+        self.restored += usize::from(timeline.restored.is_some());
+        match timeline.shell {
+            Some(ShellSource::Made) => self.made += 1,
+            Some(ShellSource::Ready) => self.ready += 1,
+            Some(ShellSource::Parked) => self.parked += 1,
+            None => {}
+        }
+    }
+}
+
+impl fmt::Display for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { summons, made, ready, parked, restored } = self;
+        write!(
+            f,
+            "of {summons} summons, {parked} had a shell that was parked for the service, {ready} one that was ready, \
+             {made} one made for it; {restored} went on from a snapshot"
+        )
+    }
+}
+
+/// One cold request, what the daemon says about it if it counts, and cold again.
 fn summon(
     suite: &mut Suite<'_>,
     variant: &Variant,
     running: &Running,
     client: &mut Client,
     counts: bool,
-) -> Result<bool, BenchError> {
+) -> Result<Option<Timeline>, BenchError> {
     let outcome = client.request(&running.asks[COLD], now());
-    let mut pooled = false;
+    let mut told = None;
     if counts {
         suite.recorder.plan(variant.cold, 1);
         suite.recorder.outcome(variant.cold, variant.cold, &outcome);
         let timeline = running.admin.service(&running.keys[COLD])?.timeline.unwrap_or_default();
-        pooled = timeline.pooled == Some(true);
         if let Some((woken, entered)) = timeline.woken.zip(timeline.entered) {
             let length = entered.saturating_since(woken);
             suite.recorder.samples(variant.entered).push_whole(length);
@@ -168,84 +213,8 @@ fn summon(
         if let Some(whole) = timeline.until_first_byte() {
             suite.recorder.samples(variant.summon).push_phases(whole, timeline.phases());
         }
+        told = Some(timeline);
     }
     running.cool(COLD..COLD + 1)?;
-    Ok(pooled)
-}
-
-/// What a baseline did. One that fails is counted like a request that fails; why is told in a note.
-fn baseline(
-    suite: &mut Suite<'_>,
-    name: &'static str,
-    sample: Result<Sample, BaselineError>,
-    counts: bool,
-) {
-    let Some(sample) = counted(suite, name, sample, counts) else { return };
-    let Sample { ready, connected, first_byte, last_byte } = sample;
-    let rest = last_byte.saturating_sub(first_byte);
-    // Of socket activation, the client is connected before the program runs.
-    let (first, second) = (ready.min(connected), ready.max(connected));
-    let phases = if ready <= connected { ["ready", "connect"] } else { ["connect", "ready"] };
-    let lengths = [first, second - first];
-    let samples = suite.recorder.samples(name);
-    let answered = first_byte.saturating_sub(second);
-    let phases = phases.into_iter().zip(lengths);
-    samples.push_phases(first_byte, phases.chain([("first_byte", answered), ("rest", rest)]));
-}
-
-fn exec(suite: &mut Suite<'_>, length: Result<Duration, BaselineError>, counts: bool) {
-    if let Some(length) = counted(suite, row::EXEC, length, counts) {
-        suite.recorder.samples(row::EXEC).push_whole(length);
-    }
-}
-
-fn counted<T>(
-    suite: &mut Suite<'_>,
-    name: &'static str,
-    measured: Result<T, BaselineError>,
-    counts: bool,
-) -> Option<T> {
-    if !counts {
-        return None;
-    }
-    let tally = suite.recorder.baseline(name);
-    tally.planned += 1;
-    tally.sent += 1;
-    match measured {
-        Ok(measured) => Some(measured),
-        Err(error) => {
-            suite.recorder.failed(name, Failure::Local);
-            suite.recorder.note(format!("{name}: {}", crate::report(&error)));
-            None
-        }
-    }
-}
-
-/// The scenario `no_hold`: a daemon that holds nothing, as there was none before this project. Its clients' SYNs are
-/// lost while the guest boots, and sent again after a second (RFC 6298, section 2.1).
-pub(super) fn no_hold(suite: &mut Suite<'_>) -> Result<(), BenchError> {
-    const PER_SECOND: f64 = 10.0;
-    // No packet is as small as this, so none fits in; and what comes once the guest is there is not held back either.
-    let set = [("services.*.hold.bytes", "\"1B\""), ("services.*.hold.time", "\"1ms\"")];
-    let services = suite.options.unheld;
-    let world = World { name: row::NO_HOLD, services, idle: "1h", set: &set };
-    let running = world.start(suite)?;
-    (suite.progress)(&format!("no_hold: {services} requests whose first SYN is lost"));
-    running.during(suite, |suite, running| {
-        running.prime(0..services)?;
-        let rate = Rate::per_second(PER_SECOND).map(Arrivals::Constant);
-        let length = Duration::from_secs_f64(services as f64 / PER_SECOND);
-        let times = rate.map(|rate| rate.times(length, &mut suite.random)).unwrap_or_default();
-        let work = |client: &mut Client, index: usize, intended| {
-            client.request(&running.asks[index], intended)
-        };
-        let times = &times[..services.min(times.len())];
-        let done = load::run(times, times.len(), |index| running.client(index), work)?;
-        suite.recorder.baseline(row::NO_HOLD);
-        suite.recorder.plan(row::NO_HOLD, done.len());
-        for done in &done {
-            suite.recorder.done(row::NO_HOLD, row::NO_HOLD, done);
-        }
-        Ok(())
-    })
+    Ok(told)
 }

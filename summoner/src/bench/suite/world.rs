@@ -21,6 +21,8 @@ const APEX: &str = "bench.test";
 /// How long each step of a request may take. Beyond the kernel's SYN retransmissions after 1, 3 and 7 seconds, so that
 /// those are seen and not cut off.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// From a first boot to its end, so that what is kept of it is.
+pub(super) const KEPT_AFTER: Duration = Duration::from_millis(5);
 /// What a guest of the suite has.
 const GUEST_MEMORY_MIB: usize = 8;
 
@@ -39,6 +41,9 @@ pub(super) struct World<'a> {
 
 /// A daemon that runs, and how to ask for its services.
 pub(super) struct Running {
+    name: String,
+    /// Whether its services are to have snapshots.
+    snapshots: bool,
     daemon: Daemon,
     pub(super) admin: Admin,
     dns: SocketAddr,
@@ -73,7 +78,18 @@ impl World<'_> {
         let (dns, metrics) = (port(5300, number), port(9300, number));
         let admin = Admin::new(daemon.socket());
         let seed = suite.random.bits();
-        Ok(Running { daemon, admin, dns, metrics, seed, keys, asks })
+        let snapshots = !set.contains(&("services.*.snapshot", "false"));
+        Ok(Running {
+            name: self.name.to_owned(),
+            snapshots,
+            daemon,
+            admin,
+            dns,
+            metrics,
+            seed,
+            keys,
+            asks,
+        })
     }
 
     fn known_keys(&self, suite: &mut Suite<'_>) -> Vec<(&str, &str)> {
@@ -146,13 +162,29 @@ impl Running {
         Ok(self.client(0).map_err(LoadError::Client)?)
     }
 
-    /// Boots services once and stops them again: what a daemon makes at a service's first boot is there then.
-    pub(super) fn prime(&self, services: std::ops::Range<usize>) -> Result<(), BenchError> {
+    /// Boots services once and stops them again: what a daemon makes at a service's first boot is there then. How many
+    /// have a snapshot is noted, if they are to have one.
+    pub(super) fn prime(
+        &self,
+        suite: &mut Suite<'_>,
+        services: std::ops::Range<usize>,
+    ) -> Result<(), BenchError> {
         for key in &self.keys[services] {
             self.admin.wake(key)?;
             // What is made of the first boot must not be cut off by its end.
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(KEPT_AFTER);
             self.admin.stop(key)?;
+        }
+        self.note_snapshots(suite)
+    }
+
+    /// Notes how many services have a snapshot, if they are to have one.
+    pub(super) fn note_snapshots(&self, suite: &mut Suite<'_>) -> Result<(), BenchError> {
+        if self.snapshots {
+            let (kept, name, all) = (self.admin.snapshots()?, &self.name, self.keys.len());
+            suite
+                .recorder
+                .note(format!("{name}: {kept} of {all} services had a snapshot at the start"));
         }
         Ok(())
     }
@@ -191,18 +223,15 @@ mod tests {
     #[test]
     fn a_configuration_is_one_that_the_daemon_takes() {
         let keys: Vec<String> = (0..300).map(|index| format!("s{index:04}")).collect();
-        let set = [("services.*.hold.bytes", "\"1B\""), ("limits.ready_shells", "0")];
+        let set = [("services.*.hold.bytes", "\"1B\""), ("limits.booting", "64")];
         let world = World { name: "test", services: 300, idle: "1h", set: &set };
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("summoner.toml");
         std::fs::write(&file, world.configuration(7, &keys, &set)).unwrap();
-        let overrides = [("limits.ready_shells".to_owned(), "0".to_owned())];
+        let overrides = [("limits.booting".to_owned(), "64".to_owned())];
         let config = crate::config::load(Some(&file), &overrides).unwrap();
         assert_eq!(config.services.len(), 300);
-        assert_eq!(
-            (config.limits.instances, config.limits.ready_shells),
-            (308, policies::warm::WarmPolicy::Fixed(0))
-        );
+        assert_eq!((config.limits.instances, config.limits.booting), (308, 64));
         assert_eq!(config.services["s0299"].hold.bytes, 1);
         assert_eq!(config.network.interface, "bench7");
     }
