@@ -51,6 +51,9 @@ impl WarmPolicy {
     }
 }
 
+/// Part of a shell that is nothing: what rounding leaves over must not ask for one more.
+const GRAIN: f64 = 1e-6;
+
 /// What is to be done about the stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stock {
@@ -84,7 +87,7 @@ impl Demand {
         let (behind, peak) = self.faded(policy, making, now);
         // Nothing above the limit changes a decision; without one, a storm would be remembered for ever.
         let behind = (behind + 1.0).min(f64::from(policy.most()));
-        *self = Self { behind, peak: peak.max(behind.ceil()), at: now.max(self.at) };
+        *self = Self { behind, peak: peak.max((behind - GRAIN).ceil()), at: now.max(self.at) };
     }
 
     /// How many shells should be ready, those being made included.
@@ -124,9 +127,12 @@ impl Demand {
         if target <= min {
             return None;
         }
-        let (_, peak) = self.faded(policy, making, now);
-        // peak * exp(-t / horizon) = target - 1/2, from where on it is rounded down.
-        let wait = (peak / (f64::from(target) - 0.5)).ln().max(0.0) * horizon.as_secs_f64();
+        let (behind, peak) = self.faded(policy, making, now);
+        // Below this it is rounded down. peak * exp(-t / horizon) gets there, and so does behind - t / making.
+        let edge = f64::from(target) - 0.5;
+        let fading = (peak / edge).ln().max(0.0) * horizon.as_secs_f64();
+        let catching_up = (behind - edge).max(0.0) * making.as_secs_f64();
+        let wait = fading.max(catching_up);
         // Rounding must not make this a moment at which nothing has changed yet, over and over.
         let wait = Duration::try_from_secs_f64(wait).unwrap_or(horizon);
         Some(now + wait.max(horizon / 1000).max(Duration::from_millis(1)))
@@ -189,6 +195,12 @@ mod tests {
         // Every 5 ms, where making takes 10: half of them wait.
         let fast: Vec<u64> = (0..20).map(|wake| wake * 5).collect();
         assert_eq!(target(&fast, 95), 11);
+    }
+
+    #[test]
+    fn what_rounding_leaves_over_is_not_a_shell() {
+        // Two behind at 30 ms, exactly; in floating point it is a little more.
+        assert_eq!(after(&[0, 7, 20, 21, 30, 40]).target(&POLICY, MAKING, at(40)), 2);
     }
 
     #[test]
