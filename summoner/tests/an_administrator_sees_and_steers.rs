@@ -19,8 +19,8 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn what_runs() {
-    let services =
-        hello("web", "names = [\"web\", \"www\"]\nidle = \"60s\"") + &trial("bad", "read-null", "");
+    let services = hello("web", "names = [\"web\", \"www\"]\nidle = \"60s\"\nsnapshot = false")
+        + &trial("bad", "read-null", "");
     let Some(world) = World::start(&services) else { return };
     let ps = |world: &World| text(&world.command(&["ps"]));
     let line = |text: &str, key: &str| {

@@ -23,7 +23,9 @@ fn with_its_process_and_its_memory() {
 
 #[test]
 fn and_its_process_is_gone_when_it_is_cold() {
-    let Some(world) = World::start(&hello("web", "idle = \"500ms\"")) else { return };
+    let Some(world) = World::start(&hello("web", "idle = \"500ms\"\nsnapshot = false")) else {
+        return;
+    };
     world.resolve("web");
     let process = world.wait_for_state("web", "running").process.unwrap();
     assert!(process_exists(process));

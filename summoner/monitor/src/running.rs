@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use hvt_abi::hypercall::Hypercall;
+use hvt_abi::hypercall::{Hypercall, Poll};
 use images::Plan;
 use kvm_bindings::kvm_sregs;
 use kvm_ioctls::{VcpuFd, VmFd};
@@ -14,7 +14,7 @@ use crate::ending::Ending;
 use crate::hypercall::{self, Outcome};
 use crate::kick;
 use crate::load;
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, Need};
 use crate::protocol::{BootRequest, Report, Start, send_report};
 use crate::ring::Ring;
 use crate::shell::{ShellError, kvm};
@@ -157,7 +157,8 @@ impl RunningVm {
 
     fn poll(&mut self, argument: u64) -> Outcome {
         self.stand = Stand::Rests(argument);
-        if matches!(self.capture, Capture::AtFirstPoll(_)) {
+        let is_sound = self.memory.check(argument, Poll::SIZE as u64, Need::Write).is_ok();
+        if is_sound && matches!(self.capture, Capture::AtFirstPoll(_)) {
             // The client's packet waits in the port meanwhile; the daemon must not.
             self.devices.note_wait();
             self.capture_now();

@@ -143,7 +143,6 @@ fn warm(address: Ipv4Addr) -> Result<(), DemoError> {
 fn reaped(socket: &Path) -> Result<(), DemoError> {
     show::title("Nobody uses it any more");
     let since = Instant::now();
-    let process = status(socket)?.process;
     loop {
         let service = status(socket)?;
         if service.state == "cold" {
@@ -157,13 +156,8 @@ fn reaped(socket: &Path) -> Result<(), DemoError> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    if let Some(process) = process
-        && Path::new("/proc").join(process.to_string()).exists()
-    {
-        return Err(DemoError::Unexpected(format!("the guest's process {process} is still there")));
-    }
     println!(
-        "  reaped after {}: no instance, its process and its memory are gone",
+        "  reaped after {}: no instance; its shell is back at the service's snapshot and parked",
         show::length(since.elapsed())
     );
     Ok(())

@@ -198,7 +198,9 @@ impl Instance {
                 },
                 Some(order) = self.orders.recv() => match order {
                     Order::Discard => {
+                        // Nor is what it captures from now on of any use.
                         self.is_recyclable = false;
+                        self.capture = None;
                         if leaving.take().is_some() {
                             ending = Some(Ending::Destroyed);
                             shell.kill();

@@ -70,8 +70,7 @@ fn connect_to_all(world: &mut World, width: u16) -> Vec<u64> {
 
 fn begin(service: u16) -> OwnedFd {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket =
-        socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
     sockopt::set_socket_linger(&socket, Some(std::time::Duration::ZERO)).unwrap();
     assert_eq!(connect(&socket, &SocketAddr::from((address(service), 80))), Err(Errno::INPROGRESS));
     socket

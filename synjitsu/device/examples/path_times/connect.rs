@@ -26,8 +26,7 @@ pub(crate) fn run(world: &mut World, rounds: u16) {
     let to_open = SocketAddr::from((address(1), 80));
     for round in 0..=rounds {
         for _ in 0..BATCH {
-            let lengths =
-                [connect_to(loopback), connect_to(to_open), connect_to_closed(world)];
+            let lengths = [connect_to(loopback), connect_to(to_open), connect_to_closed(world)];
             if round > 0 {
                 for (kind, length) in [&mut baseline, &mut open, &mut held].into_iter().zip(lengths)
                 {
@@ -38,7 +37,9 @@ pub(crate) fn run(world: &mut World, rounds: u16) {
     }
     end(loopback);
     accepting.join().unwrap();
-    if rounds == 0 { return; }
+    if rounds == 0 {
+        return;
+    }
     head("a TCP connection made");
     let of = line("loopback", &mut baseline, None);
     line("to a guest that runs", &mut open, Some(of));

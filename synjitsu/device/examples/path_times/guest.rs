@@ -87,10 +87,8 @@ fn answer(frame: &mut [u8]) -> Option<Vec<u8>> {
             return None;
         }
         let (client, service) = (ip.header().source(), ip.header().destination());
-        let builder = PacketBuilder::ethernet2(
-            frame[..6].try_into().ok()?,
-            frame[6..12].try_into().ok()?,
-        );
+        let builder =
+            PacketBuilder::ethernet2(frame[..6].try_into().ok()?, frame[6..12].try_into().ok()?);
         let mut answer = Vec::with_capacity(64);
         builder
             .ipv4(service, client, 64)

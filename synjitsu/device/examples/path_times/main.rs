@@ -58,7 +58,8 @@ fn main() -> ExitCode {
     let hogs = Hogs::start(processors());
     ping::run(&world, rounds, &format!("{guests} guests attached"));
     connect::run(&mut world, rounds.div_ceil(10));
-    let u = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime); println!("hogs {} cpu {u:?}", hogs.count());
+    let u = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    println!("hogs {} cpu {u:?}", hogs.count());
     drop(hogs);
     world.end();
     ExitCode::SUCCESS
@@ -86,7 +87,8 @@ impl Hogs {
         let hog = |_| {
             let end = end.clone();
             std::thread::spawn(move || {
-                while !end.load(Ordering::Relaxed) { COUNT.fetch_add(1, Ordering::Relaxed);
+                while !end.load(Ordering::Relaxed) {
+                    COUNT.fetch_add(1, Ordering::Relaxed);
                     std::hint::spin_loop();
                 }
             })
@@ -97,7 +99,11 @@ impl Hogs {
 }
 
 static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-impl Hogs { fn count(&self) -> u64 { COUNT.load(Ordering::Relaxed) } }
+impl Hogs {
+    fn count(&self) -> u64 {
+        COUNT.load(Ordering::Relaxed)
+    }
+}
 impl Drop for Hogs {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
