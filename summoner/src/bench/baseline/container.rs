@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use serde_json::json;
 
+use super::client::PATIENCE;
 use super::launch::Launched;
 use super::{BaselineError, Sample, program};
 
@@ -78,16 +80,10 @@ impl Crun {
         command.arg(&name).stderr(Stdio::piped());
         let mut launched = Launched::start(command)?;
         let sample = launched.sample();
-        // The container is ended first, and crun sees to the rest; if there is none, this fails unheard.
-        let mut delete = self.command();
-        delete.args(["delete", "--force"]).arg(&name).stdout(Stdio::null()).stderr(Stdio::null());
-        let deleted = delete.status();
+        let ended = self.end(&name, &mut launched);
         let said = launched.process().0.stderr.take();
-        launched.end();
-        deleted.map_err(|source| BaselineError::Start {
-            program: self.executable.display().to_string(),
-            source,
-        })?;
+        drop(launched);
+        ended?;
         sample.map_err(|source| {
             let mut text = Vec::new();
             if let Some(said) = said {
@@ -97,6 +93,24 @@ impl Crun {
             let said = String::from_utf8_lossy(&text).trim().to_owned();
             BaselineError::Crun { said, source: Box::new(source) }
         })
+    }
+
+    /// Ends the container, so that crun ends: killed itself, it would leave the container behind.
+    fn end(&self, name: &str, launched: &mut Launched) -> Result<(), BaselineError> {
+        let started = Instant::now();
+        // Once may not do: the service can be up before crun has written down that there is a container.
+        while started.elapsed() < PATIENCE {
+            let mut delete = self.command();
+            delete.args(["delete", "--force", name]).stdout(Stdio::null()).stderr(Stdio::null());
+            delete.status().map_err(|source| BaselineError::Start {
+                program: self.executable.display().to_string(),
+                source,
+            })?;
+            if launched.has_ended_within(Duration::from_millis(100)) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn command(&self) -> Command {

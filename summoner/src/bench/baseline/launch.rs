@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::client::{PATIENCE, exchange};
 use super::{BaselineError, Sample};
@@ -71,10 +72,16 @@ impl Launched {
         &mut self.process
     }
 
-    /// Lets the process end by itself, as it is about to, because others depend on it.
-    pub(super) fn end(self) {
-        // The pipe ends with the process. If that does not happen, or not seen, the process is killed.
-        let _ = is_ready_within(&self.said, PATIENCE);
+    /// Waits for the process to end by itself; whether it has.
+    pub(super) fn has_ended_within(&mut self, timeout: Duration) -> bool {
+        let child = &mut self.process.0;
+        // Not waited for so far, its number is still its own.
+        if let Ok(None) = child.try_wait()
+            && let Ok(process) = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
+        {
+            return is_ready_within(&process, timeout).unwrap_or(false);
+        }
+        true
     }
 
     fn port(&mut self) -> Result<u16, BaselineError> {
