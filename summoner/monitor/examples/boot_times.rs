@@ -134,7 +134,7 @@ impl Shell {
         let child =
             Command::new("/proc/self/exe").arg(MONITOR).stdin(Stdio::from(theirs)).spawn()?;
         let mut shell = Self { child, control, _port: None, buffer: vec![0; MAX_MESSAGE] };
-        shell.wait_for(|report| matches!(report, Report::ShellReady).then_some(()))?;
+        shell.wait_for(|report| matches!(report, Report::ShellReady { .. }).then_some(()))?;
         Ok((shell, now() - start))
     }
 

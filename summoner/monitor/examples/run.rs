@@ -12,7 +12,7 @@ use monitor::hypercall::ShutdownRequest;
 use monitor::protocol::{
     BootRequest, Ending, MAX_MESSAGE, PrepareRequest, Report, Start, recv_report,
 };
-use monitor::{Pause, Shell};
+use monitor::{Host, Pause, Shell};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -58,7 +58,7 @@ fn run(name: &str, command_line: &str) -> Result<Ending, Box<dyn std::error::Err
     let (ours, reports) = pair()?;
     let (_nowhere, port) = pair()?;
     let console = std::thread::spawn(move || show(&ours));
-    let shell = Shell::new()?.prepare(PrepareRequest { plan, memory }, &file)?;
+    let shell = Shell::new(&Host::open()?)?.prepare(PrepareRequest { plan, memory }, &file)?;
     let mut vm = shell.boot(&request, port, None, Arc::new(reports), ShutdownRequest::new()?)?;
     let ending = loop {
         // Nobody has anything to say to the guest.

@@ -4,11 +4,12 @@
 //! run by a signal (`kick`).
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use rustix::net::{RecvFlags, SendFlags};
+use seccompiler::BpfProgram;
 
 use crate::devices::ShutdownRequest;
 use crate::ending::Ending;
@@ -17,12 +18,12 @@ use crate::protocol::{
 };
 use crate::running::{Pause, RunningVm};
 use crate::sandbox::{self, SandboxError};
-use crate::shell::{PreparedShell, Shell, ShellError};
+use crate::shell::{Host, PreparedShell, Shell, ShellError};
 use crate::snapshot::SnapshotError;
 
 /// Why a monitor ended otherwise than with its guest.
 #[derive(Debug, thiserror::Error)]
-enum ControlError {
+pub(crate) enum ControlError {
     #[error(transparent)]
     Shell(#[from] ShellError),
     #[error(transparent)]
@@ -45,9 +46,39 @@ enum ControlError {
 /// How it ended goes to the daemon as [`Report::Ended`]; the exit status is for whoever starts a monitor by hand.
 #[must_use]
 pub fn run(control: OwnedFd) -> ExitCode {
+    match Groundwork::lay(control.as_fd()) {
+        Ok(groundwork) => live(control, &groundwork),
+        Err(error) => {
+            let ending = Ending::Failed(chain(&error));
+            // If the daemon is gone there is nobody to tell.
+            let _ = send_report(control.as_fd(), &Report::Ended(ending), SendFlags::empty());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is the same for every monitor, and can be done before there is one.
+pub(crate) struct Groundwork {
+    host: Host,
+    filter: BpfProgram,
+}
+
+impl Groundwork {
+    /// Leaves the process nothing but `control`, the standard streams, and KVM.
+    pub(crate) fn lay(control: BorrowedFd<'_>) -> Result<Self, ControlError> {
+        sandbox::close_descriptors(control)?;
+        let host = Host::open()?;
+        let filter = sandbox::filter()?;
+        sandbox::drop_privileges()?;
+        Ok(Self { host, filter })
+    }
+}
+
+/// Lives as a monitor to the end.
+pub(crate) fn live(control: OwnedFd, groundwork: &Groundwork) -> ExitCode {
     let control = Arc::new(control);
     let mut talk = Talk { control: control.clone(), buffer: vec![0; MAX_MESSAGE] };
-    let ending = match talk.live() {
+    let ending = match talk.live(groundwork) {
         Ok(ending) => ending,
         Err(error) => Ending::Failed(chain(&error)),
     };
@@ -79,18 +110,16 @@ struct Talk {
 }
 
 impl Talk {
-    fn live(&mut self) -> Result<Ending, ControlError> {
-        sandbox::close_descriptors(self.control.as_fd())?;
-        let mut shell = Shell::new()?;
+    fn live(&mut self, groundwork: &Groundwork) -> Result<Ending, ControlError> {
+        let mut shell = Shell::new(&groundwork.host)?;
         shell.listen(self.control.as_fd())?;
-        let filter = sandbox::filter()?;
         let shutdown = ShutdownRequest::new()?;
-        sandbox::drop_privileges()?;
-        self.say(&Report::ShellReady)?;
+        let process = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+        self.say(&Report::ShellReady { process })?;
         let (request, image) = self.wait_for_image()?;
         let shell = shell.prepare(request, &image)?;
         drop(image);
-        sandbox::install(&filter)?;
+        sandbox::install(&groundwork.filter)?;
         self.say(&Report::Prepared)?;
         let mut vm = self.boot(shell, shutdown)?;
         loop {
@@ -207,7 +236,7 @@ impl Talk {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {

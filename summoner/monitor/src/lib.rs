@@ -31,9 +31,10 @@ mod sandbox;
 mod shell;
 mod snapshot;
 mod vcpu;
+pub mod zygote;
 
 pub use control::run;
 pub use load::LoadError;
 pub use running::{Pause, RunningVm};
-pub use shell::{PreparedShell, Shell, ShellError};
+pub use shell::{Host, PreparedShell, Shell, ShellError};
 pub use snapshot::SnapshotError;

@@ -1,9 +1,10 @@
 //! What the daemon and a monitor say to each other, over a `SOCK_SEQPACKET` pair: one message each, never cut.
 //!
-//! The daemon starts the monitor with its end of the pair as standard input.
+//! The daemon has a monitor forked by a [zygote](crate::zygote), or starts one with its end of the pair as standard input.
 //!
 //! ```text
 //!   daemon                                 monitor
+//!   (fork ---------------------------->    to a zygote, with the monitor's end of a new pair)
 //!            <------------- ShellReady     a VM and its vCPU
 //!   Prepare, image ------------------>
 //!            <--------------- Prepared     image, page tables, registers; behind its filter from now on
@@ -40,6 +41,9 @@ pub const MAX_CONSOLE: usize = 4096;
 
 /// The most descriptors beside a request: with [`Request::Boot`], the guest's port and a snapshot.
 pub const MAX_DESCRIPTORS: usize = 2;
+
+/// The one octet of a request to a zygote.
+const FORK: u8 = b'f';
 
 /// What the daemon asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +106,10 @@ pub enum Start {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     /// The VM is made and waits for an image.
-    ShellReady,
+    ShellReady {
+        /// The operating system's number of the process.
+        process: u32,
+    },
     /// The image is in guest memory, and the shell waits for an instance.
     Prepared,
     /// The guest waits for input for the first time since it was booted.
@@ -184,6 +191,44 @@ pub fn recv_request(
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a request was cut"));
     }
     Ok(Some((decode(&buffer[..message.bytes])?, descriptors)))
+}
+
+/// Asks a zygote to fork a monitor, whose control socket is `socket`.
+///
+/// # Errors
+/// When the zygote's socket is full or closed.
+pub fn send_fork(zygote: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [socket];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no room for the descriptor"));
+    }
+    sendmsg(zygote, &[IoSlice::new(&[FORK])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives what [`send_fork`] has sent; `None` when the daemon is gone.
+pub(crate) fn recv_fork(zygote: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let mut buffer = [0; 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        let parts = &mut [IoSliceMut::new(&mut buffer)];
+        match recvmsg(zygote, parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    let socket = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    match (message.bytes, socket) {
+        (0, None) => Ok(None),
+        (_, Some(socket)) => Ok(Some(socket)),
+        (_, None) => Err(io::Error::new(io::ErrorKind::InvalidData, "no socket for a monitor")),
+    }
 }
 
 /// Sends a report.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use images::Plan;
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_sregs, kvm_userspace_memory_region};
-use kvm_ioctls::{VcpuFd, VmFd};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use crate::arch::{self, Tables};
@@ -61,6 +61,13 @@ pub(crate) fn kvm(what: &'static str) -> impl Fn(kvm_ioctls::Error) -> ShellErro
     move |source| ShellError::Kvm { what, source }
 }
 
+/// The hypervisor, and what guests may see of the processor: the same for every shell.
+#[derive(Debug)]
+pub struct Host {
+    device: Kvm,
+    cpuid: CpuId,
+}
+
 /// An empty VM with its vCPU: everything that can be made before an image is known.
 #[derive(Debug)]
 pub struct Shell {
@@ -85,18 +92,28 @@ pub struct PreparedShell {
     memory: GuestMemory,
 }
 
+impl Host {
+    /// Opens KVM and asks what guests may see of the processor.
+    ///
+    /// # Errors
+    /// When there is no KVM, or it refuses.
+    pub fn open() -> Result<Self, ShellError> {
+        let device = probe::open()?;
+        let cpuid =
+            device.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(kvm("tell its CPUID"))?;
+        Ok(Self { device, cpuid })
+    }
+}
+
 impl Shell {
     /// Makes a VM and its vCPU.
     ///
     /// # Errors
-    /// When there is no KVM, or it refuses.
-    pub fn new() -> Result<Self, ShellError> {
-        let device = probe::open()?;
-        let vm = device.create_vm().map_err(kvm("make a VM"))?;
+    /// When KVM refuses.
+    pub fn new(host: &Host) -> Result<Self, ShellError> {
+        let vm = host.device.create_vm().map_err(kvm("make a VM"))?;
         let vcpu = vm.create_vcpu(0).map_err(kvm("make a vCPU"))?;
-        let cpuid: CpuId =
-            device.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).map_err(kvm("tell its CPUID"))?;
-        vcpu.set_cpuid2(&cpuid).map_err(kvm("set the CPUID"))?;
+        vcpu.set_cpuid2(&host.cpuid).map_err(kvm("set the CPUID"))?;
         let cycles = arch::cycle_frequency(&vcpu)
             .map_err(kvm("tell the frequency of the time-stamp counter"))?;
         Ok(Self { vm, vcpu, cycles })

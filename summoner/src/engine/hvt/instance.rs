@@ -160,7 +160,7 @@ impl Instance {
     async fn make_shell(&mut self) -> Result<Option<Shell>, ShellError> {
         let kind = Kind::of(&self.spec.template);
         tokio::select! {
-            shell = self.shared.make(&kind) => shell.map(Some),
+            shell = self.shared.zygote.make(&kind) => shell.map(Some),
             // Whatever else it is told, it is to end some time.
             () = async { while !matches!(self.orders.recv().await, Some(Order::Stop(_)) | None) {} } => Ok(None),
         }
@@ -273,7 +273,7 @@ impl Instance {
 
     async fn pass_on(&mut self, report: Report) -> Option<Ending> {
         let what = match report {
-            Report::ShellReady | Report::Prepared | Report::Parked => return None,
+            Report::ShellReady { .. } | Report::Prepared | Report::Parked => return None,
             Report::Ready(stamps) => {
                 self.is_ready = true;
                 self.port = None;

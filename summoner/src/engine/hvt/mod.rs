@@ -7,10 +7,10 @@
 mod instance;
 mod shell;
 mod stock;
+mod zygote;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use policies::stop::StopMode;
@@ -24,9 +24,10 @@ use crate::clock::{now, tokio_instant};
 use crate::metrics::Metrics;
 use crate::snapshots::{self, Snapshot, Store};
 use instance::{Booting, Instance};
+use shell::Shell;
 pub use shell::ShellError;
-use shell::{EXECUTABLE, Shell};
 use stock::{Kind, Stock};
+use zygote::Zygote;
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ pub struct Hvt {
 /// What the engine's tasks share.
 #[derive(Debug)]
 struct Shared {
-    executable: PathBuf,
+    zygote: Zygote,
     events: mpsc::Sender<EngineEvent>,
     store: Arc<Store>,
     metrics: Metrics,
@@ -85,10 +86,6 @@ impl Shared {
 
     fn instances(&self) -> MutexGuard<'_, HashMap<InstanceId, Running>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn make(&self, kind: &Kind) -> Result<Shell, ShellError> {
-        Shell::make(&self.executable, kind).await
     }
 
     /// What to make next, if anything, and when to look again anyway.
@@ -146,10 +143,10 @@ impl Hvt {
         metrics: Metrics,
         events: mpsc::Sender<EngineEvent>,
     ) -> Result<Self, EngineError> {
-        let executable = PathBuf::from(EXECUTABLE);
-        Shell::try_to_make(&executable).await?;
+        let zygote = Zygote::new();
+        drop(zygote.fork().await?);
         let shared = Arc::new(Shared {
-            executable,
+            zygote,
             events,
             store,
             metrics,
@@ -255,7 +252,7 @@ async fn keep_stock(engine: Weak<Shared>) {
         let (next, look_again) = shared.plan();
         if let Some(kind) = next {
             let start = now();
-            match shared.make(&kind).await {
+            match shared.zygote.make(&kind).await {
                 Ok(shell) => shared.lock().put(kind, shell, now().saturating_since(start)),
                 Err(error) => {
                     shared.lock().broken = true;
