@@ -154,10 +154,10 @@ pub async fn serve(
     let limits = limits(&config);
     let stock =
         StockSettings { ready: config.limits.ready_shells, parked: config.limits.parked_shells };
+    let hvt = Hvt::start(stock, snapshots.clone(), metrics.clone(), engine_events).await?;
+    let stocked = hvt.stocked();
     let mut orchestrator = Orchestrator::new(Parts {
-        engine: Box::new(
-            Hvt::start(stock, snapshots.clone(), metrics.clone(), engine_events).await?,
-        ),
+        engine: Box::new(hvt),
         packets: Box::new(Uplink(driver.handle())),
         metrics: metrics.clone(),
         snapshots: snapshots.clone(),
@@ -182,6 +182,7 @@ pub async fn serve(
     }
     let reloader = Reloader { source, running: config, deployer, published, configuration_sender };
     helpers.spawn(reloader.run(hangups));
+    stocked.await;
     println!("ready");
 
     let inputs = Inputs { queries, packets, engine, requests, configurations };

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
 use policies::{Instant, ServiceId};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::warn;
 
 use super::{Engine, EngineEvent, InstanceId, InstanceSpec, ShellSource, Template};
@@ -60,6 +60,8 @@ struct Shared {
     instances: Mutex<HashMap<InstanceId, Running>>,
     /// The stock may not be as it should.
     refill: Notify,
+    /// The first shell is ready, or there is no use in waiting for it.
+    stocked: watch::Sender<bool>,
 }
 
 /// What an instance's task is told.
@@ -153,9 +155,17 @@ impl Hvt {
             stock: Mutex::new(Stock::new(settings.ready, settings.parked, now())),
             instances: Mutex::default(),
             refill: Notify::new(),
+            stocked: watch::Sender::new(false),
         });
         tokio::spawn(keep_stock(Arc::downgrade(&shared)));
         Ok(Self { shared })
+    }
+
+    /// Waits, after the services are known, until a first shell is ready for them, if the policy wants one.
+    pub fn stocked(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stocked = self.shared.stocked.subscribe();
+        // An error means that the engine is gone.
+        async move { drop(stocked.wait_for(|stocked| *stocked).await) }
     }
 
     /// A shell for an instance with its boot request sent, from the stock, if there is one.
@@ -252,7 +262,9 @@ async fn keep_stock(engine: Weak<Shared>) {
         let (next, look_again) = shared.plan();
         if let Some(kind) = next {
             let start = now();
-            match shared.zygote.make(&kind).await {
+            let made = shared.zygote.make(&kind).await;
+            shared.stocked.send_replace(true);
+            match made {
                 Ok(shell) => shared.lock().put(kind, shell, now().saturating_since(start)),
                 Err(error) => {
                     shared.lock().broken = true;
@@ -260,6 +272,9 @@ async fn keep_stock(engine: Weak<Shared>) {
                 }
             }
             continue;
+        }
+        if shared.lock().is_anticipated() {
+            shared.stocked.send_replace(true);
         }
         let changed = shared.refill.notified();
         match look_again {

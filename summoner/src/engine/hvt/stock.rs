@@ -67,6 +67,7 @@ pub(super) struct Stock {
     popularity: HashMap<ServiceId, Popularity>,
     /// What was wanted, the latest first.
     kinds: VecDeque<Kind>,
+    is_anticipated: bool,
     /// Instances between their summon and their readiness.
     pub(super) booting: usize,
     /// A shell could not be made: wait for the next summon before trying again.
@@ -85,6 +86,7 @@ impl Stock {
             parked: Vec::new(),
             popularity: HashMap::new(),
             kinds: VecDeque::new(),
+            is_anticipated: false,
             booting: 0,
             broken: false,
         }
@@ -93,6 +95,7 @@ impl Stock {
     /// Instances of these are to be expected: the images of most services come first. What is parked for a service that is
     /// none of them any more goes.
     pub(super) fn anticipate(&mut self, templates: &[Arc<Template>]) -> Vec<Shell> {
+        self.is_anticipated = true;
         let mut counted: Vec<(usize, Kind)> = Vec::new();
         for template in templates {
             let kind = Kind::of(template);
@@ -111,6 +114,11 @@ impl Stock {
                 .any(|known| known.service == parked.what.service && known.key == parked.key)
         };
         self.parked.extract_if(.., |parked| !is_known(parked)).map(|parked| parked.shell).collect()
+    }
+
+    /// Whether it is known what instances there will be.
+    pub(super) const fn is_anticipated(&self) -> bool {
+        self.is_anticipated
     }
 
     /// An instance of this kind is wanted for a service now.
