@@ -29,8 +29,8 @@ mod clock;
 mod command_line;
 pub mod console;
 mod entropy;
-#[cfg(unikernel)]
-mod heap;
+#[doc(hidden)]
+pub mod heap;
 pub mod http;
 pub mod hypercall;
 pub mod net;

@@ -10,10 +10,11 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use smoltcp::iface::{SocketHandle, SocketStorage};
+use smoltcp::iface::{SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 
 use crate::boot::{Guest, NetPort};
+use crate::heap;
 use crate::net::{Addressing, Stack};
 
 /// Octets of a connection's receive buffer: two full segments, so that a client may have one under way.
@@ -32,6 +33,9 @@ const RESERVE: u64 = 256 * 1024;
 
 /// The most connections, however large the heap is: the stack looks at each of them for each frame.
 const CONNECTIONS_MAX: usize = 4096;
+
+/// Sockets that are kept when they are not needed; their memory is warm.
+const SPARE: usize = 8;
 
 /// How long the peer may take to acknowledge what was sent.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
@@ -93,6 +97,7 @@ pub struct Server {
     stack: Stack,
     ports: Vec<Port>,
     connections: Vec<Held>,
+    spare: Vec<Socket<'static>>,
     limit: usize,
     when_quiet: Option<Box<dyn FnOnce()>>,
 }
@@ -109,6 +114,7 @@ impl Server {
             stack: Stack::new(guest, port, addressing, limit + 1),
             ports: Vec::new(),
             connections: Vec::with_capacity(limit + 1),
+            spare: Vec::new(),
             limit,
             when_quiet: None,
         }
@@ -185,6 +191,7 @@ impl Server {
     fn drive(&mut self, shutting_down: bool) {
         let now = self.guest.clock.now();
         let sockets = &mut self.stack.sockets;
+        let spare = &mut self.spare;
         self.connections.retain_mut(|held| {
             let socket = sockets.get_mut::<Socket<'static>>(held.handle);
             held.drive(socket, now, shutting_down);
@@ -193,7 +200,7 @@ impl Server {
             // makes it a listener again, which the port has by now).
             let ended = socket.remote_endpoint().is_none() || remembered_only;
             if ended {
-                sockets.remove(held.handle);
+                retire(sockets, held.handle, spare);
             }
             !ended
         });
@@ -251,8 +258,12 @@ impl Server {
         Some(self.stack.sockets.add(socket))
     }
 
-    fn new_socket(&self) -> Option<Socket<'static>> {
-        Some(Socket::new(buffer(RECEIVE_BUFFER)?, buffer(SEND_BUFFER)?))
+    /// A socket that nobody uses: one that somebody used, because its memory is warm, or a new one.
+    fn new_socket(&mut self) -> Option<Socket<'static>> {
+        self.spare.pop().or_else(|| {
+            let buffer = |len| heap::zeroed(len).map(SocketBuffer::new);
+            Some(Socket::new(buffer(RECEIVE_BUFFER)?, buffer(SEND_BUFFER)?))
+        })
     }
 
     /// Ends the connection that is missed least.
@@ -273,13 +284,13 @@ impl Server {
         let held = self.connections.swap_remove(index);
         let socket = sockets.get_mut::<Socket<'static>>(held.handle);
         if socket.state() == State::TimeWait {
-            sockets.remove(held.handle);
+            retire(sockets, held.handle, &mut self.spare);
             return;
         }
         // The peer is told; the socket must live until that is sent.
         socket.abort();
         self.stack.send();
-        self.stack.sockets.remove(held.handle);
+        retire(&mut self.stack.sockets, held.handle, &mut self.spare);
     }
 
     fn stop_listening(&mut self) {
@@ -329,15 +340,20 @@ impl Held {
     }
 }
 
+/// Takes a socket out of use, and keeps it for the next connection if there are not enough of those.
+fn retire(
+    sockets: &mut SocketSet<'static>,
+    handle: SocketHandle,
+    spare: &mut Vec<Socket<'static>>,
+) {
+    let smoltcp::socket::Socket::Tcp(mut socket) = sockets.remove(handle);
+    if spare.len() < SPARE {
+        socket.abort();
+        spare.push(socket);
+    }
+}
+
 /// What a connection looks like; if that changes, something happened on it.
 fn look(socket: &Socket<'static>) -> (State, usize, usize) {
     (socket.state(), socket.recv_queue(), socket.send_queue())
-}
-
-/// A buffer, if the heap has room for it.
-fn buffer(len: usize) -> Option<SocketBuffer<'static>> {
-    let mut octets = Vec::new();
-    octets.try_reserve_exact(len).ok()?;
-    octets.resize(len, 0);
-    Some(SocketBuffer::new(octets))
 }

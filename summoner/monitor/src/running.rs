@@ -255,6 +255,12 @@ impl RunningVm {
         self.devices.ask_to_shut_down();
     }
 
+    /// How often the guest has asked for something so far, as far as it had to leave for that.
+    #[must_use]
+    pub const fn exits(&self) -> u64 {
+        self.devices.exits()
+    }
+
     /// Turns the daemon's signal on or off.
     pub(crate) fn arm(&mut self, armed: bool) -> std::io::Result<()> {
         kick::arm(self.reports(), armed)

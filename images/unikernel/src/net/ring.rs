@@ -56,11 +56,12 @@ impl Ring {
         let size = (usize::from(port.mtu) + ETHERNET_HEADER).next_multiple_of(ALIGNMENT);
         #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits in a guest")]
         let base: *mut u8 = ptr::with_exposed_provenance_mut(address as usize);
-        let (received, sent) = (Buffers::new(size)?, Buffers::new(size)?);
+        let (received, sent) = Buffers::pair(size)?;
         let transmitter = Transmitter { handle, base, tail: 0, sent, unsent: 0 };
         let completions = Completions { base, head: 0 };
         let mut ring = Self { completions, received, current: None, transmitter };
-        (0..BUFFERS).for_each(|buffer| ring.offer(buffer));
+        // The first one last: it is the one that the host uses.
+        (0..BUFFERS).rev().for_each(|buffer| ring.offer(buffer));
         Some(ring)
     }
 
@@ -229,19 +230,40 @@ unsafe fn put<T>(base: *mut u8, offset: u64, value: T) {
 /// Memory for frames, for good: the host may write to it whenever the guest polls.
 #[derive(Debug)]
 struct Buffers {
-    base: *mut u8,
+    /// The beginning of the first one.
+    first: *mut u8,
+    /// The next one lies before it, not behind.
+    downwards: bool,
     size: usize,
 }
 
+/// Octets of a page.
+const PAGE: usize = 4096;
+
 impl Buffers {
-    fn new(size: usize) -> Option<Self> {
+    /// Buffers for received frames and for those to send. The first one of each lie side by side, on one page if they fit:
+    /// with little traffic they are the only ones that are used.
+    fn pair(size: usize) -> Option<(Self, Self)> {
+        let all = size * BUFFERS as usize;
         let mut octets = Vec::<u8>::new();
-        octets.try_reserve_exact(size * BUFFERS as usize).ok()?;
-        Some(Self { base: octets.leak().as_mut_ptr(), size })
+        octets.try_reserve_exact(2 * all + PAGE).ok()?;
+        let base = octets.leak().as_mut_ptr();
+        let middle = base.wrapping_add(all);
+        let on_page =
+            if 2 * size <= PAGE { (PAGE + size - middle.addr() % PAGE) % PAGE } else { 0 };
+        let middle = middle.wrapping_add(on_page);
+        let received = Self { first: middle, downwards: false, size };
+        let sent = Self { first: middle.wrapping_sub(size), downwards: true, size };
+        Some((received, sent))
     }
 
     fn at(&self, buffer: u32) -> *mut u8 {
         debug_assert!(buffer < BUFFERS);
-        self.base.wrapping_add(self.size * buffer as usize)
+        let distance = self.size * buffer as usize;
+        if self.downwards {
+            self.first.wrapping_sub(distance)
+        } else {
+            self.first.wrapping_add(distance)
+        }
     }
 }
