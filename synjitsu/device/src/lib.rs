@@ -17,7 +17,7 @@ mod port;
 pub mod tcp_info;
 mod tun;
 
-pub use driver::{Driver, DriverCommand, DriverHandle};
+pub use driver::{Driver, DriverCommand, DriverConfig, DriverHandle};
 pub use error::DeviceError;
 pub use guest_port::GuestPort;
 pub use port::{NetworkPort, Sent};

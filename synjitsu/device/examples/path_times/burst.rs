@@ -15,7 +15,7 @@ use crate::world::{World, address};
 const WIDTH: u16 = 100;
 
 pub(crate) fn run(world: &mut World, rounds: u16) {
-    let width = WIDTH.min(world.services() - 1);
+    let width = WIDTH.min(world.settings().guests - 1);
     let (mut first, mut last, mut each) =
         (Lengths::default(), Lengths::default(), Lengths::default());
     for _ in 0..rounds {

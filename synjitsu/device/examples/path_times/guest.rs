@@ -8,13 +8,16 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use crate::load::take_places;
+use crate::settings::Place;
 use crate::stamps::{GUEST_HAS, GUEST_SENDS};
 
 const TCP: u8 = 6;
 
 /// A guest with a thread of its own; it ends with its port.
-pub(crate) fn spawn(end: OwnedFd) {
+pub(crate) fn spawn(end: OwnedFd, place: Place) {
     std::thread::spawn(move || {
+        take_places(place);
         let mut frame = [0; 2048];
         while let Ok((_, length)) = recv(&end, &mut frame, RecvFlags::empty()) {
             if length == 0 {

@@ -25,19 +25,19 @@ impl Lengths {
 pub(crate) fn line(what: &str, lengths: &mut Lengths, of: Option<(u64, u64)>) -> (u64, u64) {
     let (median, p99) = lengths.quantiles();
     let ratio = of.map_or(String::new(), |(median_of, p99_of)| {
-        format!("{:>9}{:>7}", tenths(median * 100, median_of, 2), tenths(p99 * 100, p99_of, 2))
+        format!("{:>9}{:>7}", decimal(median * 100, median_of, 2), decimal(p99 * 100, p99_of, 2))
     });
-    println!("  {what:<52}{:>9}{:>9}{ratio}", tenths(median, 100, 1), tenths(p99, 100, 1));
+    println!("  {what:<58}{:>9}{:>9}{ratio}", decimal(median, 10, 2), decimal(p99, 10, 2));
     (median, p99)
 }
 
 /// `value / unit`, with so many decimals already in `value`.
-fn tenths(value: u64, unit: u64, decimals: usize) -> String {
+fn decimal(value: u64, unit: u64, decimals: usize) -> String {
     let scaled = value / unit.max(1);
     let base = 10_u64.pow(u32::try_from(decimals).unwrap());
     format!("{}.{:0decimals$}", scaled / base, scaled % base)
 }
 
 pub(crate) fn head(what: &str) {
-    println!("\n  {what:<52}{:>9}{:>9}{:>9}{:>7}", "p50 us", "p99 us", "ratio", "p99");
+    println!("\n  {what:<58}{:>9}{:>9}{:>9}{:>7}", "p50 us", "p99 us", "ratio", "p99");
 }

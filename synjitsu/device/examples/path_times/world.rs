@@ -9,9 +9,12 @@ use policies::{Generation, ServiceId};
 use synjitsu::{
     Command, Event, HoldLimits, HoldPolicy, Overflow, ServicePort, Switch, SwitchConfig,
 };
-use synjitsu_device::{Driver, DriverCommand, DriverHandle, Tun, guest_port, netlink};
+use synjitsu_device::{
+    Driver, DriverCommand, DriverConfig, DriverHandle, Tun, guest_port, netlink,
+};
 
 use crate::guest::{self, Guests};
+use crate::settings::Settings;
 use crate::stamps::{Stamped, clock};
 
 const NAME: &str = "path0";
@@ -19,15 +22,15 @@ const NAME: &str = "path0";
 pub(crate) struct World {
     driver: Driver,
     pub(crate) events: Receiver<Event>,
-    services: u16,
+    settings: Settings,
     generation: u64,
     /// The guests that answer, all in one thread.
     guests: Guests,
 }
 
 impl World {
-    /// So many services, all asleep.
-    pub(crate) fn new(services: u16) -> Self {
+    /// Services, all asleep.
+    pub(crate) fn new(settings: Settings) -> Self {
         let tun = Tun::create(NAME).unwrap();
         netlink::configure(NAME, &[(Ipv4Addr::new(10, 9, 0, 1).into(), 16)], 1500).unwrap();
         let hold = HoldLimits { flows: 10_000, bytes: 1 << 24 };
@@ -37,8 +40,10 @@ impl World {
         let on_event = move |event| {
             let _ = sender.send(event);
         };
-        let driver = Driver::spawn(switch, Stamped(tun), clock, on_event).unwrap();
-        for service in 1..=services {
+        let default = DriverConfig::default();
+        let config = DriverConfig { vigil: settings.vigil.unwrap_or(default.vigil) };
+        let driver = Driver::spawn_with(config, switch, Stamped(tun), clock, on_event).unwrap();
+        for service in 1..=settings.guests {
             let [high, low] = service.to_be_bytes();
             driver.handle().send(DriverCommand::Switch(Command::Attach(ServicePort {
                 service: ServiceId(service.into()),
@@ -55,26 +60,26 @@ impl World {
             })));
         }
         let guests = Guests::start();
-        Self { driver, events, services, generation: 0, guests }
+        Self { driver, events, settings, generation: 0, guests }
     }
 
     pub(crate) fn handle(&self) -> DriverHandle {
         self.driver.handle()
     }
 
-    pub(crate) const fn services(&self) -> u16 {
-        self.services
+    pub(crate) const fn settings(&self) -> Settings {
+        self.settings
     }
 
     /// Opens the port of one service, whose guest is a thread of its own.
     pub(crate) fn open(&mut self, service: u16) {
         let end = self.open_port(service);
-        guest::spawn(end);
+        guest::spawn(end, self.settings.place);
     }
 
     /// Opens the ports of all other services; their guests share a thread.
     pub(crate) fn open_all(&mut self) {
-        for service in 2..=self.services {
+        for service in 2..=self.settings.guests {
             let end = self.open_port(service);
             self.guests.attach(end);
         }
