@@ -172,9 +172,7 @@ fn summons(
         if timeline.generation == before.generations.get(&service.service).copied() {
             continue;
         }
-        if let Some(whole) = timeline.until_first_byte() {
-            recorder.samples(row::SUMMON).push_phases(whole, timeline.phases());
-        }
+        recorder.summon(row::SUMMON, timeline);
     }
     Ok(Some(admin.boots()?.saturating_sub(before.boots)))
 }

@@ -89,8 +89,12 @@ impl Timeline {
     ///
     /// queue: start to admission; create: to the shell; load: to the guest's first instruction; boot: to
     /// ready; release: to the hand-over; respond: to the first byte.
+    ///
+    /// They add up: a step that was stamped after a later one (a clone may answer a SYN before it waits for input for the
+    /// first time) ends with that, and one without a stamp (a SYN that needed no holding is not handed over) is part of
+    /// the next.
     pub fn phases(&self) -> impl Iterator<Item = (&'static str, Duration)> {
-        let marks = [
+        let mut marks = [
             self.start(),
             self.admitted,
             self.shell_taken,
@@ -99,9 +103,17 @@ impl Timeline {
             self.handed_over,
             self.first_byte,
         ];
-        PHASES.into_iter().enumerate().filter_map(move |(index, phase)| {
-            let (from, to) = (marks[index]?, marks[index + 1]?);
-            Some((phase, to.saturating_since(from)))
+        let mut next = Instant::FAR_FUTURE;
+        for mark in marks.iter_mut().rev().flatten() {
+            next = next.min(*mark);
+            *mark = next;
+        }
+        let [start, ends @ ..] = marks;
+        let mut before = start;
+        PHASES.into_iter().zip(ends).filter_map(move |(phase, end)| {
+            let from = before?;
+            before = end.or(before);
+            Some((phase, end?.saturating_since(from)))
         })
     }
 
@@ -146,6 +158,28 @@ mod tests {
         assert_eq!(timeline.phases().count(), PHASES.len());
         assert_eq!(Some(sum), timeline.until_first_byte());
         assert_eq!(timeline.until_ready(), Some(Duration::from_micros(600)));
+    }
+
+    #[test]
+    fn phases_out_of_order_add_up_too() {
+        let timeline = Timeline {
+            query_received: at(100),
+            admitted: at(120),
+            shell_taken: at(200),
+            entered: at(300),
+            ready: at(9000),
+            handed_over: at(800),
+            first_byte: at(1000),
+            ..Timeline::default()
+        };
+        let phases: Vec<u128> = timeline.phases().map(|(_, length)| length.as_micros()).collect();
+        assert_eq!(phases, [20, 80, 100, 500, 0, 200]);
+        let timeline = Timeline { handed_over: None, ready: at(400), ..timeline };
+        let phases: Vec<_> = timeline.phases().collect();
+        assert_eq!(
+            phases[3..],
+            [("boot", Duration::from_micros(100)), ("respond", Duration::from_micros(600))]
+        );
     }
 
     #[test]

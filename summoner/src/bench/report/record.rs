@@ -12,6 +12,7 @@ use crate::bench::failure::Failure;
 use crate::bench::load::Done;
 use crate::bench::memory::IdleMemory;
 use crate::bench::stats::{Samples, micros};
+use crate::orchestrator::timeline::{PHASES, Timeline};
 
 /// A worker that is this late was not late but was taken off its processor between two steps.
 const NOT_LATE: Duration = Duration::from_micros(500);
@@ -100,6 +101,18 @@ impl Recorder {
     /// A row's values.
     pub fn samples(&mut self, row: &str) -> &mut Samples {
         self.samples.entry(row.to_owned()).or_default()
+    }
+
+    /// What a daemon says of a summon whose client was answered. A phase that there was not took no time.
+    pub fn summon(&mut self, row: &str, timeline: &Timeline) {
+        let Some(whole) = timeline.until_first_byte() else { return };
+        let mut phases = PHASES.map(|phase| (phase, Duration::ZERO));
+        for (phase, length) in timeline.phases() {
+            for known in phases.iter_mut().filter(|(known, _)| *known == phase) {
+                known.1 = length;
+            }
+        }
+        self.samples(row).push_phases(whole, phases);
     }
 
     /// A row's values so far.

@@ -17,6 +17,8 @@ pub(super) fn sample(
     // Of socket activation, the client is connected before the program runs.
     let names = if ready <= connected { ["ready", "connect"] } else { ["connect", "ready"] };
     let (first, second) = (ready.min(connected), ready.max(connected));
+    // It is stamped in another thread then, which may get to it after the answer.
+    let (first, second) = (first.min(first_byte), second.min(first_byte));
     let lengths = [first, second - first];
     let answered = first_byte.saturating_sub(second);
     let rest = last_byte.saturating_sub(first_byte);
@@ -73,6 +75,8 @@ mod tests {
         let activation = Sample { ready: millis(6), connected: millis(1), ..process };
         assert_eq!(sample(Some(&mut recorder), "process", Ok(process)), Some(millis(8)));
         assert_eq!(sample(Some(&mut recorder), "activation", Ok(activation)), Some(millis(8)));
+        let late = Sample { ready: millis(20), ..activation };
+        assert_eq!(sample(Some(&mut recorder), "late", Ok(late)), Some(millis(8)));
         assert_eq!(sample(None, "process", Ok(process)), None);
         let report = recorder.finish(String::new(), 0);
         let phases = |row: &str| {
@@ -87,6 +91,7 @@ mod tests {
             phases("activation"),
             ["connect 1000", "ready 5000", "first_byte 2000", "rest 1000"]
         );
+        assert_eq!(phases("late"), ["connect 1000", "ready 7000", "first_byte 0", "rest 1000"]);
         assert_eq!((report.sent, report.tallies["process"].sent), (0, 1), "baselines are not ours");
     }
 }

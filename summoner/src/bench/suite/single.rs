@@ -210,9 +210,7 @@ fn summon(
             let length = entered.saturating_since(woken);
             suite.recorder.samples(variant.entered).push_whole(length);
         }
-        if let Some(whole) = timeline.until_first_byte() {
-            suite.recorder.samples(variant.summon).push_phases(whole, timeline.phases());
-        }
+        suite.recorder.summon(variant.summon, &timeline);
         told = Some(timeline);
     }
     running.cool(COLD..COLD + 1)?;
