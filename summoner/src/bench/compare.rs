@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::rank::{self, RankTest};
 use super::report::Report;
+use super::report::goals::row;
 
 /// A difference that chance gives less often than this is taken for one.
 const SIGNIFICANCE: f64 = 0.01;
@@ -106,7 +107,8 @@ pub fn render(before: &Report, after: &Report) -> String {
         "\n{:<22}{:>12}{:>12}{:>8}{:>12}{:>10}  verdict",
         "median, ms", "before", "after", "ratio", "P(faster)", "p"
     );
-    for Comparison { row, before, after, test, verdict } in compare(before, after) {
+    let found = compare(before, after);
+    for Comparison { row, before, after, test, verdict } in &found {
         let _ = writeln!(
             text,
             "{row:<22}{:>12.3}{:>12.3}{:>8.2}{:>12.2}{:>10}  {}",
@@ -116,6 +118,14 @@ pub fn render(before: &Report, after: &Report) -> String {
             1.0 - test.first_below,
             probability(test.p),
             verdict.label()
+        );
+    }
+    let differs = |one: &&Comparison| matches!(one.verdict, Verdict::Faster | Verdict::Slower);
+    if let Some(process) = found.iter().filter(|one| one.row == row::PROCESS).find(differs) {
+        let _ = writeln!(
+            text,
+            "\nAn ordinary process took {:.2} times as long as before: the machine was not the same, compare ratios instead.",
+            process.after / process.before
         );
     }
     let _ = writeln!(
@@ -171,6 +181,9 @@ mod tests {
         );
         let text = render(&before, &after);
         assert!(text.contains("SLOWER") && text.contains("< 0.0001"), "{text}");
-        assert!(!text.contains("environments differ"), "{text}");
+        assert!(!text.contains("environments differ") && !text.contains("not the same"), "{text}");
+        let [quiet, busy] = [100, 300].map(|base| report(&[(row::PROCESS, base, 50)]));
+        let text = render(&quiet, &busy);
+        assert!(text.contains("times as long as before"), "{text}");
     }
 }

@@ -205,7 +205,12 @@ fn summon(
     if counts {
         suite.recorder.plan(variant.cold, 1);
         suite.recorder.outcome(variant.cold, variant.cold, &outcome);
-        let timeline = running.admin.service(&running.keys[COLD])?.timeline.unwrap_or_default();
+        if outcome.result.is_ok() {
+            // The guest may answer before the daemon has heard that it is ready.
+            running.admin.wait_for("running", |service| service.service == running.keys[COLD])?;
+        }
+        let service = running.admin.service(&running.keys[COLD])?;
+        let timeline = service.timeline.unwrap_or_default();
         if let Some((woken, entered)) = timeline.woken.zip(timeline.entered) {
             let length = entered.saturating_since(woken);
             suite.recorder.samples(variant.entered).push_whole(length);
