@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use monitor::hypercall::ShutdownRequest;
 use monitor::protocol::{BootRequest, MAX_MESSAGE, PrepareRequest, Report, Start, recv_report};
-use monitor::{Pause, Shell};
+use monitor::{Host, Pause, Shell};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -105,7 +105,7 @@ fn live(requests: usize) -> Result<Life> {
         generation: 1,
         entropy: [1; 32],
     };
-    let shell = Shell::new()?.prepare(PrepareRequest { plan, memory: MEMORY }, &file)?;
+    let shell = Shell::new(&Host::open()?)?.prepare(PrepareRequest { plan, memory: MEMORY }, &file)?;
     let shutdown = ShutdownRequest::new()?;
     let mut vm = shell.boot(&request, theirs, None, Arc::new(reports), shutdown.clone())?;
     let memory = guest_memory()?;

@@ -17,6 +17,7 @@ use super::{DnsMetrics, Published, QueryWake, ServiceEntry, edns};
 use crate::config::AnswerMode;
 
 /// Answers requests from what is published.
+#[derive(Clone)]
 pub struct Handler {
     published: Arc<ArcSwap<Published>>,
     wakes: mpsc::Sender<QueryWake>,
@@ -39,6 +40,8 @@ struct Reply {
     additionals: Vec<Record>,
     /// Whose name it was, to stamp the answer.
     service: Option<ServiceEntry>,
+    /// Whom it wakes, once the answer has left.
+    wake: Option<QueryWake>,
 }
 
 impl Reply {
@@ -50,6 +53,7 @@ impl Reply {
             authorities: Vec::new(),
             additionals: Vec::new(),
             service: None,
+            wake: None,
         }
     }
 }
@@ -92,7 +96,8 @@ impl Handler {
         };
         let answer = published.zone.answer(&question);
         let service = answer.service.and_then(|id| published.services.get(&id)).cloned();
-        let ready = self.note(&answer, service.as_ref(), &question, request, received_at);
+        let (wake, ready) =
+            self.note(&answer, service.as_ref(), &question, request, received_at);
         let reply = Reply {
             rcode: answer.rcode,
             authoritative: answer.authoritative,
@@ -100,6 +105,7 @@ impl Handler {
             authorities: answer.authorities.to_vec(),
             additionals: answer.additionals.to_vec(),
             service,
+            wake,
         };
         // The published zone may be replaced while the answer waits.
         drop(published);
@@ -110,8 +116,8 @@ impl Handler {
         reply
     }
 
-    /// Notes a question that is a sign of use, and wakes the service if it is not awake. If the answer is to wait,
-    /// returns for what and how long.
+    /// Notes a question that is a sign of use. If the service is not awake: the wake that is to be sent after the answer,
+    /// or, if the answer is to wait, for what and how long, the wake being sent.
     fn note(
         &self,
         answer: &Answer<'_>,
@@ -119,32 +125,35 @@ impl Handler {
         question: &Question<'_>,
         request: &Request,
         received_at: Instant,
-    ) -> Option<(oneshot::Receiver<()>, std::time::Duration)> {
+    ) -> (Option<QueryWake>, Option<(oneshot::Receiver<()>, std::time::Duration)>) {
         let (Some(id), Some(service), true) = (answer.service, service, answer.wake) else {
-            return None;
+            return (None, None);
         };
         if service.signal.note_query(received_at) {
-            return None;
+            return (None, None);
         }
-        let (ready, waiting) = match service.answer {
-            AnswerMode::Now => (None, None),
-            AnswerMode::Ready { cap } => {
-                let (sender, receiver) = oneshot::channel();
-                (Some(sender), Some((receiver, cap)))
-            }
-        };
-        let wake = QueryWake {
+        let wake = |ready| QueryWake {
             service: id,
             received_at,
             qtype: question.qtype,
             source: request.src().ip(),
             ready,
         };
+        match service.answer {
+            AnswerMode::Now => (Some(wake(None)), None),
+            AnswerMode::Ready { cap } => {
+                let (sender, receiver) = oneshot::channel();
+                self.wake(wake(Some(sender)));
+                (None, Some((receiver, cap)))
+            }
+        }
+    }
+
+    fn wake(&self, wake: QueryWake) {
         if self.wakes.try_send(wake).is_err() {
             // Full: thousands of wakes wait. The client's packet will wake it.
             self.metrics.wake_dropped();
         }
-        waiting
     }
 
     async fn respond<R: ResponseHandler>(
@@ -187,8 +196,12 @@ impl RequestHandler for Handler {
         response_handle: R,
     ) -> ResponseInfo {
         let received_at = (self.clock)();
-        let reply = self.reply_to(request, received_at).await;
+        let mut reply = self.reply_to(request, received_at).await;
         let sent = self.respond(request, &reply, response_handle).await;
+        // After the answer: the boot must not take the processor that the client needs to read it.
+        if let Some(wake) = reply.wake.take() {
+            self.wake(wake);
+        }
         if let Some(service) = &reply.service {
             service.signal.note_answer((self.clock)());
         }

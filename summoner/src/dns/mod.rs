@@ -1,9 +1,10 @@
-//! DNS: hickory's server reads and writes messages, the zone answers, and a question for a service that is not awake
-//! sends a wake. The answer never waits for a boot, unless the service is configured so.
+//! DNS: hickory reads and writes messages, the zone answers, and a question for a service that is not awake sends a wake.
+//! The answer never waits for a boot, unless the service is configured so.
 
 mod edns;
 mod handler;
 mod signal;
+mod udp;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,6 +18,7 @@ use hickory_server::net::NetError;
 use policies::{Instant, ServiceId};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use zone::Zone;
 
 pub use handler::Handler;
@@ -87,9 +89,11 @@ pub async fn serve(
     tcp: Vec<TcpListener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let mut server = Server::new(handler);
+    let mut server = Server::new(handler.clone());
+    let handler = Arc::new(handler);
+    let mut sockets = JoinSet::new();
     for socket in udp {
-        server.register_socket(socket);
+        sockets.spawn(udp::serve(handler.clone(), socket));
     }
     for listener in tcp {
         server.register_listener(listener, TCP_IDLE, TCP_ANSWERS);
@@ -97,5 +101,6 @@ pub async fn serve(
     tokio::select! {
         () = shutdown => Ok(server.shutdown_gracefully().await?),
         ended = server.block_until_done() => Ok(ended?),
+        Some(_) = sockets.join_next() => Err(NetError::from("unexpected end of a UDP socket").into()),
     }
 }
