@@ -53,7 +53,7 @@ pub struct DriverConfig {
 
 impl Default for DriverConfig {
     fn default() -> Self {
-        Self { vigil: Duration::from_micros(50) }
+        Self { vigil: Duration::ZERO }
     }
 }
 
