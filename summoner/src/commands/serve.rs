@@ -15,7 +15,7 @@ const QUIET: &str = "hickory_server=warn,hickory_net=warn";
 pub(super) fn run(source: Source) -> Result<(), Failure> {
     let config = source.load().map_err(|error| Failure::configuration(&error))?;
     start_logging(&config.log).map_err(|error| Failure::configuration(&error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Internal, &error))?;
