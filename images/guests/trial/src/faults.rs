@@ -124,8 +124,9 @@ pub(crate) fn execute_data(_: &'static Guest, _: &str) -> Outcome {
 }
 
 pub(crate) fn execute_heap(_: &'static Guest, _: &str) -> Outcome {
-    let octets = black_box(vec![RETURN; 16]);
-    jump(octets.as_ptr().expose_provenance() as u64)
+    // More than a page: the heap begins on the last page of the data.
+    let octets = black_box(vec![RETURN; 2 * 4096]);
+    jump(octets.as_ptr().expose_provenance() as u64 + 4096)
 }
 
 pub(crate) fn execute_stack(_: &'static Guest, _: &str) -> Outcome {
