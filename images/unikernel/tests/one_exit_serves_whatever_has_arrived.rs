@@ -111,6 +111,30 @@ fn an_acknowledgement_that_comes_alone_costs_an_exit_and_no_frame() {
 }
 
 #[test]
+fn requests_go_round_the_receive_buffer() {
+    // Some 530 octets each, in a buffer of 3072: every sixth lies around its end.
+    const REQUESTS: usize = 40;
+    let sent = Cell::new(0);
+    let answered = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&answered);
+    run(Way::Ring, Clients::connecting(1), move |clients, host| {
+        clients.exchange(host);
+        answered.set(clients.answer(0).matches("HTTP/1.1 200 OK").count());
+        if answered.get() == REQUESTS {
+            host.shutdown = true;
+            clients.socket(0).close();
+        } else if answered.get() == sent.get() && clients.count_in(State::Established) == 1 {
+            let padding = "x".repeat(500 - GET.len() + 20);
+            clients.say(0, &GET.replace("\r\n\r\n", &format!("\r\nX: {padding}\r\n\r\n")));
+            sent.set(sent.get() + 1);
+        }
+        clients.exchange(host);
+        assert!(host.polls() < 200, "{} of {REQUESTS}", answered.get());
+    });
+    assert_eq!(counted.get(), REQUESTS);
+}
+
+#[test]
 fn two_hundred_connections_at_once_are_a_few_dozen_exits() {
     for way in [Way::Ring, Way::Calls] {
         let asked = Rc::new(Cell::new(false));

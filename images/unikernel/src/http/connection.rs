@@ -131,20 +131,37 @@ fn read_head(site: &impl Site, socket: &mut Socket<'static>, seen: &mut usize) -
     if received == *seen || socket.send_capacity() - socket.send_queue() < ROOM {
         return None;
     }
+    // Where it lies, if that is in one piece.
+    let octets = socket.peek(HEAD_MAX).unwrap_or_default();
+    let begun = if octets.len() == received.min(HEAD_MAX) {
+        begin(site, octets)
+    } else {
+        begin_with_pieces(site, socket)
+    };
+    let Some((answer, head)) = begun else {
+        *seen = received;
+        return None;
+    };
+    skip(socket, head);
+    Some(answer)
+}
+
+/// The answer to the head at the beginning of `octets`, if it is whole, and how long that is.
+fn begin(site: &impl Site, octets: &[u8]) -> Option<(Answer, usize)> {
+    match Request::parse(octets) {
+        Ok(Head::Partial) => None,
+        Ok(Head::Whole(request)) => Some((Answer::to(&request, site), request.head.len())),
+        Err(refusal) => Some((Answer::refusing(refusal.into()), 0)),
+    }
+}
+
+/// The same with a head that lies around the end of the receive buffer. Apart, because it needs much stack, which is memory
+/// that most guests never touch.
+#[inline(never)]
+fn begin_with_pieces(site: &impl Site, socket: &mut Socket<'static>) -> Option<(Answer, usize)> {
     let mut octets = [0; HEAD_MAX];
     let len = socket.peek_slice(&mut octets).unwrap_or(0);
-    match Request::parse(&octets[..len]) {
-        Ok(Head::Partial) => {
-            *seen = received;
-            None
-        }
-        Ok(Head::Whole(request)) => {
-            let answer = Answer::to(&request, site);
-            skip(socket, request.head.len());
-            Some(answer)
-        }
-        Err(refusal) => Some(Answer::refusing(refusal.into())),
-    }
+    begin(site, &octets[..len])
 }
 
 /// Drops octets from the beginning of the receive buffer.
