@@ -105,7 +105,8 @@ fn live(requests: usize) -> Result<Life> {
         generation: 1,
         entropy: [1; 32],
     };
-    let shell = Shell::new(&Host::open()?)?.prepare(PrepareRequest { plan, memory: MEMORY }, &file)?;
+    let shell =
+        Shell::new(&Host::open()?)?.prepare(PrepareRequest { plan, memory: MEMORY }, &file)?;
     let shutdown = ShutdownRequest::new()?;
     let mut vm = shell.boot(&request, theirs, None, Arc::new(reports), shutdown.clone())?;
     let memory = guest_memory()?;
