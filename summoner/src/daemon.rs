@@ -171,7 +171,8 @@ pub async fn serve(
     let (stop, stopped) = watch::channel(false);
     let handler =
         dns::Handler::new(published.clone(), wakes, Arc::new(metrics.clone()), clock::now);
-    let dns_server = tokio::spawn(dns::serve(handler, udp, tcp, until(stopped.clone())));
+    let sockets = dns::Sockets { udp, tcp };
+    let dns_server = tokio::spawn(dns::serve_apart(handler, sockets, until(stopped.clone())));
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(admin::serve(admin, request_sender));
     if let Some(listener) = page {

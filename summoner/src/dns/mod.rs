@@ -76,8 +76,66 @@ pub trait DnsMetrics: Send + Sync {
 
 /// Why DNS ended.
 #[derive(Debug, thiserror::Error)]
-#[error("a DNS socket failed")]
-pub struct ServeError(#[from] NetError);
+pub enum ServeError {
+    /// A socket failed for good.
+    #[error("a DNS socket failed")]
+    Socket(#[from] NetError),
+    /// The thread that answers cannot be.
+    #[error("the thread that answers DNS cannot go on")]
+    Thread {
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Sockets that queries come by.
+#[derive(Debug)]
+pub struct Sockets {
+    /// UDP.
+    pub udp: Vec<UdpSocket>,
+    /// TCP.
+    pub tcp: Vec<TcpListener>,
+}
+
+/// Answers on all sockets until `shutdown`, in a thread of its own: an answer never waits for a summon that is under way.
+///
+/// # Errors
+/// When the thread cannot be made, or a socket fails for good.
+pub async fn serve_apart(
+    handler: Handler,
+    sockets: Sockets,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let failed = |source| ServeError::Thread { source };
+    let Sockets { udp, tcp } = sockets;
+    let udp: Vec<_> =
+        udp.into_iter().map(UdpSocket::into_std).collect::<Result<_, _>>().map_err(failed)?;
+    let tcp: Vec<_> =
+        tcp.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>().map_err(failed)?;
+    let (done, ended) = oneshot::channel();
+    let serving = move || -> Result<(), ServeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        runtime.block_on(async {
+            let udp = udp.into_iter().map(UdpSocket::from_std);
+            let tcp = tcp.into_iter().map(TcpListener::from_std);
+            let udp = udp.collect::<Result<_, _>>().map_err(failed)?;
+            let tcp = tcp.collect::<Result<_, _>>().map_err(failed)?;
+            serve(handler, Sockets { udp, tcp }, shutdown).await
+        })
+    };
+    std::thread::Builder::new()
+        .name("dns".to_owned())
+        // Nobody waits for it any more only when the daemon is gone.
+        .spawn(move || drop(done.send(serving())))
+        .map_err(failed)?;
+    match ended.await {
+        Ok(served) => served,
+        Err(_) => Err(failed(std::io::Error::other("it panicked"))),
+    }
+}
 
 /// Answers on all sockets until `shutdown`.
 ///
@@ -85,8 +143,7 @@ pub struct ServeError(#[from] NetError);
 /// When a socket fails for good.
 pub async fn serve(
     handler: Handler,
-    udp: Vec<UdpSocket>,
-    tcp: Vec<TcpListener>,
+    Sockets { udp, tcp }: Sockets,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let mut server = Server::new(handler.clone());
