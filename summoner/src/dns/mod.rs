@@ -26,6 +26,9 @@ pub use signal::ServiceSignal;
 
 use crate::config::AnswerMode;
 
+/// How much more of a busy processor the thread that answers gets than others, if it may (nice(2)): it needs little, but
+/// at once.
+const URGENCY: i32 = 10;
 /// How long a TCP client may be silent (RFC 7766, section 6.2.3).
 const TCP_IDLE: Duration = Duration::from_secs(10);
 /// Answers that may wait for a slow TCP client.
@@ -129,7 +132,11 @@ pub async fn serve_apart(
     std::thread::Builder::new()
         .name("dns".to_owned())
         // Nobody waits for it any more only when the daemon is gone.
-        .spawn(move || drop(done.send(serving())))
+        .spawn(move || {
+            // Only who is privileged may; for others, that guests yield has to do.
+            let _ = rustix::process::nice(-URGENCY);
+            drop(done.send(serving()));
+        })
         .map_err(failed)?;
     match ended.await {
         Ok(served) => served,

@@ -39,6 +39,9 @@ pub enum DriverCommand {
     Shutdown,
 }
 
+/// How much more of a busy processor the thread gets than others, if it may (nice(2)): packets need little, but at once.
+const URGENCY: i32 = 10;
+
 /// How the driver's thread works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DriverConfig {
@@ -119,7 +122,11 @@ impl Driver {
         let mut looper = Loop::new(switch, ports, mailbox, counters, clock, on_event, vigil);
         let thread = std::thread::Builder::new()
             .name("switch".to_owned())
-            .spawn(move || looper.run())
+            .spawn(move || {
+                // Only who is privileged may; for others, that guests yield has to do.
+                let _ = rustix::process::nice(-URGENCY);
+                looper.run();
+            })
             .map_err(|source| DeviceError::Driver { what: "thread", source })?;
         Ok(Self { handle, thread })
     }
