@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use policies::admission;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use synjitsu::{Command, HoldLimits, Switch, SwitchConfig};
 use synjitsu_device::{DeviceError, Driver, DriverCommand, DriverHandle, GuestPort, Tun, netlink};
 use tokio::net::{TcpListener, UdpSocket};
@@ -132,6 +133,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), DaemonError> {
     let kvm = monitor::probe::check()?;
+    raise_open_files();
     let mut deployer = Deployer::new(State::open(&config.state_dir)?, Machine::this());
     let snapshots = Arc::new(Store::open(&config.state_dir)?);
     let deployments = deployer.deploy(&config)?;
@@ -216,6 +218,15 @@ fn check_snapshots(snapshots: Arc<Store>, metrics: Metrics) {
     drop(tokio::task::spawn_blocking(move || {
         snapshots.check_all().iter().for_each(|rejected| metrics.snapshot_rejected(rejected));
     }));
+}
+
+/// A service takes up to three descriptors: its control socket, its port, its snapshot. The soft limit of most systems is
+/// for programs that use select(2), and may be raised up to the hard one by anybody.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, limit = ?limit.current, "the limit on open files cannot be raised; hundreds of services may not fit");
+    }
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

@@ -22,6 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Region;
 
+/// Octets of a page, as a length in this process.
+pub(crate) const PAGE: usize = 4096;
+const _: () = assert!(PAGE as u64 == PAGE_SIZE);
+
 /// What the monitor needs above the guest's memory, in octets: rounded up to the unit of memory.
 pub(crate) const MONITOR_AREA: u64 = 2 << 20;
 
@@ -187,7 +191,7 @@ impl GuestMemory {
             if result != 0 {
                 return Err(io::Error::last_os_error());
             }
-            let pages = (start..end).step_by(PAGE_SIZE as usize).zip(resident);
+            let pages = (start..end).step_by(PAGE).zip(resident);
             touched.extend(pages.filter(|(_, state)| state & 1 != 0).map(|(page, _)| page));
         }
         Ok(touched)

@@ -6,6 +6,8 @@ use std::io;
 
 use kvm_ioctls::{Cap, Kvm};
 
+use crate::shell::{Host, Shell, ShellError};
+
 const DEVICE: &CStr = c"/dev/kvm";
 /// The only version there has been since Linux 2.6.22.
 const API_VERSION: i32 = 12;
@@ -90,6 +92,14 @@ fn check_device(device: &CStr) -> Result<KvmInfo, ProbeError> {
         }
     }
     Ok(KvmInfo { api_version: found })
+}
+
+/// Ticks per second of the time-stamp counter that guests see.
+///
+/// # Errors
+/// When there is no KVM, or it does not tell.
+pub fn cycle_frequency() -> Result<u64, ShellError> {
+    Shell::new(&Host::open()?).map(|shell| shell.cycles())
 }
 
 /// Opens the device.

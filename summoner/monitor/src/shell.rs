@@ -119,6 +119,11 @@ impl Shell {
         Ok(Self { vm, vcpu, cycles })
     }
 
+    /// Ticks per second of its guests' time-stamp counter.
+    pub(crate) const fn cycles(&self) -> u64 {
+        self.cycles
+    }
+
     /// Lets the control socket's signal end the vCPU's runs; the process must be the shell's alone.
     ///
     /// # Errors

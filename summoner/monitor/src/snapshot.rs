@@ -18,7 +18,7 @@ use images::Plan;
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Registers;
-use crate::memory::{GuestMemory, PageRun, runs};
+use crate::memory::{GuestMemory, PAGE, PageRun, runs};
 use crate::ring::Ring;
 
 /// The first octets of a snapshot; the last one is the version of its form.
@@ -193,7 +193,7 @@ impl Snapshot {
             if kept <= keep {
                 // It is a page that the guest may write to, so it is in memory.
                 memory
-                    .copy_in(page, &[0; PAGE_SIZE as usize])
+                    .copy_in(page, &[0; PAGE])
                     .map_err(|_| SnapshotError::State("a page is nowhere"))?;
             } else {
                 memory
@@ -250,7 +250,7 @@ fn from_image(plan: &Plan, page: u64) -> bool {
 }
 
 fn is_zero(memory: &GuestMemory, page: u64) -> bool {
-    let mut octets = [0_u8; PAGE_SIZE as usize];
+    let mut octets = [0_u8; PAGE];
     // It is in memory; if it could not be read it would be kept.
     memory.copy_out(page, &mut octets).is_ok() && octets.iter().all(|octet| *octet == 0)
 }

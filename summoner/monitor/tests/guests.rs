@@ -8,7 +8,7 @@ use images::{Device, DeviceKind, Manifest, Plan};
 use monitor::protocol::{Ending, Report, Request, Start, send_request};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Boot, CODE, MAC, Monitor, can_run, code, instance, memory_file, request, trial};
+use support::{Boot, CODE, MAC, Monitor, can_run, code, instance, request, trial};
 
 #[test]
 fn become_a_monitor() {

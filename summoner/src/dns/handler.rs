@@ -96,8 +96,7 @@ impl Handler {
         };
         let answer = published.zone.answer(&question);
         let service = answer.service.and_then(|id| published.services.get(&id)).cloned();
-        let (wake, ready) =
-            self.note(&answer, service.as_ref(), &question, request, received_at);
+        let (wake, ready) = self.note(&answer, service.as_ref(), &question, request, received_at);
         let reply = Reply {
             rcode: answer.rcode,
             authoritative: answer.authoritative,

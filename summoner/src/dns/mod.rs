@@ -117,10 +117,8 @@ pub async fn serve_apart(
         tcp.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>().map_err(failed)?;
     let (done, ended) = oneshot::channel();
     let serving = move || -> Result<(), ServeError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(failed)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         runtime.block_on(async {
             let udp = udp.into_iter().map(UdpSocket::from_std);
             let tcp = tcp.into_iter().map(TcpListener::from_std);

@@ -57,6 +57,8 @@ pub struct Orchestrator {
     /// Where new services start to count their generations.
     first_generation: Generation,
     services: HashMap<ServiceId, Service>,
+    /// What of the host is in use, kept up with every change: it is asked for at each wake.
+    in_use: HostFacts,
     /// Services that want to boot, in the order in which they came to want it.
     admission: VecDeque<ServiceId>,
     timers: BTreeSet<(Instant, ServiceId)>,
@@ -106,6 +108,7 @@ impl Orchestrator {
             limits,
             first_generation,
             services: HashMap::new(),
+            in_use: HostFacts::default(),
             admission: VecDeque::new(),
             timers: BTreeSet::new(),
             lists: Vec::new(),
@@ -275,6 +278,7 @@ impl Orchestrator {
         for action in actions {
             self.perform(now, id, action);
         }
+        self.recount(id);
         self.forget_if_over(id);
     }
 
@@ -364,7 +368,7 @@ impl Orchestrator {
                 continue;
             }
             let memory = service.deployment.settings.memory;
-            match admission::admit(&self.limits, &self.host_facts(), memory) {
+            match admission::admit(&self.limits, &self.in_use, memory) {
                 Admission::Boot => {
                     self.admission.pop_front();
                     self.drive(now, id, Event::Admitted);
@@ -389,18 +393,20 @@ impl Orchestrator {
         self.drive(now, id, Event::Refused);
     }
 
-    fn host_facts(&self) -> HostFacts {
-        let mut facts = HostFacts { instances: 0, memory: 0, booting: 0 };
-        for service in self.services.values() {
-            if service.lifecycle.generation().is_some() {
-                facts.instances += 1;
-                facts.memory += service.memory_held;
-            }
-            if matches!(service.lifecycle.state(), State::Summoning { .. }) {
-                facts.booting += 1;
-            }
-        }
-        facts
+    /// Brings what is in use up to date with one service.
+    fn recount(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        let holds = service.lifecycle.generation().is_some();
+        let counts = HostFacts {
+            instances: u32::from(holds),
+            memory: if holds { service.memory_held } else { 0 },
+            booting: u32::from(matches!(service.lifecycle.state(), State::Summoning { .. })),
+        };
+        let before = std::mem::replace(&mut service.counted, counts);
+        let HostFacts { instances, memory, booting } = &mut self.in_use;
+        *instances = *instances + counts.instances - before.instances;
+        *memory = *memory + counts.memory - before.memory;
+        *booting = *booting + counts.booting - before.booting;
     }
 
     /// Tells everybody who waited that the guest is ready, and writes the summon's summary if no client is held.

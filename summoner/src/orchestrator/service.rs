@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lifecycle::{Lifecycle, State, Timing};
+use policies::admission::HostFacts;
 use policies::{Generation, Instant, ServiceId};
 use synjitsu_device::guest_port::GuestPort;
 use tokio::sync::oneshot;
@@ -111,6 +112,8 @@ pub(super) struct Service {
     pub(super) removed: bool,
     /// The guest's memory as it was booted with, in octets; 0 while nothing holds memory.
     pub(super) memory_held: u64,
+    /// Its part of what is in use on the host, as last counted.
+    pub(super) counted: HostFacts,
 }
 
 impl Service {
@@ -136,6 +139,7 @@ impl Service {
             scheduled: None,
             removed: false,
             memory_held: 0,
+            counted: HostFacts::default(),
         }
     }
 

@@ -82,6 +82,7 @@ impl Port {
                     if held {
                         return;
                     }
+                    shared.counters.unheld_syns += u64::from(!keep && tracked.is_unknown());
                 }
                 shared.note_flow(self.settings.service, key, tracked);
                 self.forward_inbound(now, packet, shared, out);

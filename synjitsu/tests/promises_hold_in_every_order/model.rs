@@ -240,9 +240,9 @@ impl Model {
         assert_eq!(left, [], "not served by a guest that listens");
     }
 
-    /// SYNs that are kept, or for which there was no room.
+    /// SYNs that are kept, or for which there was no room: with a guest they go to it all the same.
     fn fates_of_syns(&self) -> u64 {
-        let fates = ["held_syns", "passed_syns", "dropped_overflow"];
+        let fates = ["held_syns", "passed_syns", "unheld_syns", "dropped_overflow"];
         fates.iter().map(|fate| self.world.counter(fate)).sum()
     }
 
