@@ -21,8 +21,9 @@ use crate::control::{self, Groundwork};
 use crate::ending::Ending;
 use crate::protocol::{Report, recv_fork, send_report};
 
-/// How much less of a busy processor monitors get than the daemon (nice(2)): about a tenth. Names must be answered and
-/// packets passed on while many guests boot; on a processor that is not busy it makes no difference.
+/// How much less of a busy processor the making of shells gets than the daemon (nice(2)): about a tenth. Names must be answered
+/// and guests must run while many shells are made; on a processor that is not busy it makes no difference. A daemon that
+/// may gives a shell its own share once it is made.
 const YIELDING: i32 = 10;
 
 /// Becomes a zygote: forks a monitor for each socket that comes by `control`, until that is closed.

@@ -8,7 +8,9 @@ use std::process::ExitStatus;
 
 use monitor::protocol::{self, PrepareRequest, Report, Request};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpriority_process, kill_process, setpriority_process, waitpid,
+};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -93,7 +95,10 @@ impl Shell {
         let request = Request::Prepare(PrepareRequest { plan, memory: kind.memory });
         self.try_send(&request, &[kind.image.file.as_fd()])?;
         match self.next_report().await? {
-            Some(Report::Prepared) => Ok(()),
+            Some(Report::Prepared) => {
+                self.process.catch_up();
+                Ok(())
+            }
             other => Err(ShellError::unexpected(other)),
         }
     }
@@ -172,6 +177,14 @@ impl Process {
         if let Some(number) = self.number {
             // Its number cannot be another's: it is our child, and nobody has waited for it yet.
             let _ = kill_process(number, Signal::KILL);
+        }
+    }
+
+    /// Gives it as much of a busy processor as the daemon has. It was made with less: making shells must not be in the way of
+    /// guests that run; running, it is one of them. Who is not privileged cannot, and it goes on with less.
+    fn catch_up(&self) {
+        if let Ok(own) = getpriority_process(None) {
+            let _ = setpriority_process(self.number, own);
         }
     }
 
