@@ -50,19 +50,23 @@ fn main() -> ExitCode {
     core::run();
     let mut world = World::new(settings);
     world.open(1);
-    println!("\n  an idle machine");
-    ping::run(&world, "1 guest attached");
-    connect::run(&mut world, rounds);
-    burst::run(&mut world, rounds);
+    if settings.idle {
+        println!("\n  an idle machine");
+        ping::run(&world, "1 guest attached");
+        connect::run(&mut world, rounds);
+        burst::run(&mut world, rounds);
+    }
     world.open_all();
-    ping::run(&world, &format!("{guests} guests attached"));
-
-    println!("\n  a busy machine: a thread that never sleeps on each processor");
-    let hogs = Hogs::start(load::processors());
-    ping::run(&world, &format!("{guests} guests attached"));
-    connect::run(&mut world, rounds.div_ceil(10));
-    println!("\n  work done by the others: {} a second", hogs.work_per_second());
-    drop(hogs);
+    if settings.idle {
+        ping::run(&world, &format!("{guests} guests attached"));
+    }
+    if settings.busy {
+        println!("\n  a busy machine: a thread that never sleeps on each processor");
+        let hogs = Hogs::start(load::processors());
+        ping::run(&world, &format!("{guests} guests attached"));
+        connect::run(&mut world, rounds.div_ceil(10));
+        println!("\n  work done by the others: {} a second", hogs.work_per_second());
+    }
     world.end();
     ExitCode::SUCCESS
 }

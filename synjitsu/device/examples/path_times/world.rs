@@ -40,8 +40,7 @@ impl World {
         let on_event = move |event| {
             let _ = sender.send(event);
         };
-        let default = DriverConfig::default();
-        let config = DriverConfig { vigil: settings.vigil.unwrap_or(default.vigil) };
+        let config = DriverConfig { vigil: settings.vigil };
         let driver = Driver::spawn_with(config, switch, Stamped(tun), clock, on_event).unwrap();
         for service in 1..=settings.guests {
             let [high, low] = service.to_be_bytes();
