@@ -36,8 +36,6 @@ counters! {
     /// SYNs that went straight to a guest known to listen, and were kept until it answered. One that it left
     /// unanswered when its port closed adds to `held_syns` too.
     passed_syns,
-    /// SYNs that went straight to a guest because there was no room to hold them until it listens.
-    unheld_syns,
     /// Datagrams and echo requests that were held.
     held_datagrams,
     /// Further transmissions of a held SYN; counted, not queued.

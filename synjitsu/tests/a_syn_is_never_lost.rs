@@ -430,19 +430,3 @@ fn the_bytes_held_are_bounded_too() {
     world.client(syn(1000).on_port(3));
     assert_eq!(world.outcomes(), [HoldOutcome::Overflow], "40 + 20, 40, and 40 are more than 100");
 }
-
-#[test]
-fn an_open_port_is_reached_although_nothing_more_can_be_held() {
-    let mut settings = port();
-    settings.hold.flows = 1;
-    let mut world = World::with(settings);
-    world.open(1);
-    world.client(syn(10).on_port(1));
-    world.forget();
-    // The first one is held until the guest answers it; the second goes straight through, and is not held.
-    world.client(syn(20).on_port(2));
-    assert_eq!(world.guest_got(1), [syn(20).on_port(2)]);
-    assert_eq!(world.client_got(), []);
-    world.guest(1, syn_ack(30, 21).on_port(2));
-    assert_eq!(world.client_got(), [syn_ack(30, 21).on_port(2)]);
-}

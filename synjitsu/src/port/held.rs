@@ -15,8 +15,7 @@ use crate::timer::Timer;
 use crate::{Event, FrameSink, HoldLimits, HoldOutcome, MilestoneKind, Overflow, Trigger, reset};
 
 impl Port {
-    /// Holds the first SYN of a flow; an open port gives it to the guest at once. Whether that was the end of it: what an open
-    /// port has no room to hold is for the caller to forward.
+    /// Holds the first SYN of a flow; an open port gives it to the guest at once.
     pub(super) fn hold_syn(
         &mut self,
         now: Instant,
@@ -25,20 +24,17 @@ impl Port {
         packet: &Packet<'_>,
         shared: &mut Shared,
         out: &mut impl FrameSink,
-    ) -> bool {
+    ) {
         if let Some(serial) = self.passed.find(&key) {
             // Only after the hold time was made longer; a flow is kept once.
             self.drop_passed(serial, shared);
         }
         let kind = Kind::Syn(HeldSyn::new(key, *segment));
         let Some(serial) = self.hold(now, packet, kind, shared) else {
-            if matches!(self.gate, Gate::Open(_)) {
-                return false;
-            }
             if self.refuse(now, Trigger::TcpSyn, packet, shared) && shared.resets.try_take(now) {
                 shared.reset(reset::answer(&key, segment));
             }
-            return true;
+            return;
         };
         shared.counters.held_syns += 1;
         match &mut self.gate {
@@ -52,7 +48,6 @@ impl Port {
                 self.request_wake(now, Trigger::TcpSyn, packet.source, shared);
             }
         }
-        true
     }
 
     /// Holds a datagram for a guest that is to come.

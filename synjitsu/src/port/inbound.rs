@@ -72,17 +72,11 @@ impl Port {
                     // there is nothing to hide.
                     let settled = instance.opened_at + hold_time <= now
                         || instance.listening.contains(&segment.destination_port);
-                    keep = settled
-                        && (tracked.is_unknown() || !instance.flows.has_accepted(&key, segment));
-                    // Without room to hold it, it goes to the guest as any other: who floods the table with other services'
-                    // SYNs must not keep clients from one that is up.
-                    let held = tracked.is_unknown()
-                        && !settled
-                        && self.hold_syn(now, key, segment, packet, shared, out);
-                    if held {
+                    if tracked.is_unknown() && !settled {
+                        self.hold_syn(now, key, segment, packet, shared, out);
                         return;
                     }
-                    shared.counters.unheld_syns += u64::from(!keep && tracked.is_unknown());
+                    keep = tracked.is_unknown() || !instance.flows.has_accepted(&key, segment);
                 }
                 shared.note_flow(self.settings.service, key, tracked);
                 self.forward_inbound(now, packet, shared, out);

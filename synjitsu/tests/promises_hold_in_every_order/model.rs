@@ -152,10 +152,14 @@ impl Model {
                 assert!(self.fates_of_syns() > before, "a SYN that nobody keeps");
             }
             Step::Repeat { client } => match self.client(client) {
-                (Client::Waiting { isn } | Client::Connected { isn, .. }, service_port) => {
+                (Client::Waiting { isn }, service_port) => {
                     self.send_syn(client, service_port, isn);
                 }
-                (Client::Idle, _) => {}
+                // A segment that was under way for long (RFC 9293, section 3.4.2: two minutes).
+                (Client::Connected { isn, .. }, service_port) if !self.is_forgotten(client) => {
+                    self.send_syn(client, service_port, isn);
+                }
+                (Client::Connected { .. } | Client::Idle, _) => {}
             },
             Step::Abort { client } => {
                 let (state, service_port) = self.client(client);
@@ -171,6 +175,8 @@ impl Model {
                     );
                 }
             }
+            // Who comes back after hours may be unknown to the switch, which then cannot tell it of the guest's end.
+            Step::Talk { client } if self.is_forgotten(client) => {}
             Step::Talk { client } => {
                 let (state, service_port) = self.client(client);
                 let segment = match state {
@@ -240,9 +246,9 @@ impl Model {
         assert_eq!(left, [], "not served by a guest that listens");
     }
 
-    /// SYNs that are kept, or for which there was no room: with a guest they go to it all the same.
+    /// SYNs that are kept, or for which there was no room.
     fn fates_of_syns(&self) -> u64 {
-        let fates = ["held_syns", "passed_syns", "unheld_syns", "dropped_overflow"];
+        let fates = ["held_syns", "passed_syns", "dropped_overflow"];
         fates.iter().map(|fate| self.world.counter(fate)).sum()
     }
 
@@ -366,11 +372,23 @@ impl Model {
         }
     }
 
+    /// Whether a connection has been silent for so long that the switch may have forgotten it.
+    fn is_forgotten(&self, client: u16) -> bool {
+        let silent_since = self.contact.get(&client).copied().unwrap_or(self.world.now);
+        matches!(self.client(client).0, Client::Connected { .. })
+            && self.world.now - silent_since >= LONG
+    }
+
+    /// On the connections that are established: before that a guest sends nothing but its SYN-ACK.
     fn guest_talks(&mut self) {
         if self.open.is_none() {
             return;
         }
         for ((client, service_port), (isn, iss)) in self.guest.connections.clone() {
+            let connected = Client::Connected { isn, iss };
+            if self.client(client) != (connected, service_port) || self.is_forgotten(client) {
+                continue;
+            }
             let segment = ack(iss.wrapping_add(1), isn.wrapping_add(1)).with(3);
             self.guest_sends(segment.on_port(client).to_port(service_port));
         }
