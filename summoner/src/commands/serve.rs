@@ -1,8 +1,11 @@
 //! `summoner serve`: the daemon.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
+use rustix::process::{WaitOptions, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure};
@@ -11,6 +14,9 @@ use crate::daemon::{self, DaemonError, Source};
 
 /// The DNS library tells of every request at `info`; queries are counted instead. A filter that names it still wins.
 const QUIET: &str = "hickory_server=warn,hickory_net=warn";
+
+/// How long the processes of guests may take to end after the daemon itself.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 pub(super) fn run(source: Source) -> Result<(), Failure> {
     let config = source.load().map_err(|error| Failure::configuration(&error))?;
@@ -30,7 +36,24 @@ pub(super) fn run(source: Source) -> Result<(), Failure> {
         };
         daemon::serve(source, config, shutdown).await
     });
+    // Closes every control socket, at which shells and their zygote end by themselves.
+    drop(runtime);
+    see_off();
     served.map_err(|error| Failure::new(exit_for(&error), &error))
+}
+
+/// Waits until no child process is left: whoever starts a daemon anew must find nothing of the old one.
+fn see_off() {
+    let patience = Instant::now() + FAREWELL;
+    while let Ok(ended) = waitpid(None, WaitOptions::NOHANG) {
+        if ended.is_none() {
+            if Instant::now() >= patience {
+                warn!("processes of guests are still ending; they are left to the kernel");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 const fn exit_for(error: &DaemonError) -> Exit {
