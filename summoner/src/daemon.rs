@@ -29,7 +29,7 @@ use crate::orchestrator::{Orchestrator, PacketPath, Parts};
 use crate::publish::publish;
 use crate::snapshots::{Machine, Store, StoreError};
 use crate::state::{State, StateError};
-use crate::{clock, metrics_page};
+use crate::{clock, entropy, metrics_page};
 
 /// Wakes by query that may wait for the orchestrator; beyond, the client's packet has to wake.
 const QUERY_QUEUE: usize = 4096;
@@ -276,10 +276,18 @@ fn start_switch(
         addresses.push((IpAddr::V6(gateway), net.prefix_len()));
     }
     netlink::configure(&network.interface, &addresses, network.mtu)?;
+    let mut secret = [0; 16];
+    entropy::fill(&mut secret);
+    let limits = &config.limits;
     let switch = Switch::new(SwitchConfig {
         gateway_mac: deploy::GATEWAY_MAC,
         mtu: network.mtu,
-        hold: HoldLimits { flows: config.limits.hold_flows, bytes: config.limits.hold_bytes },
+        hold: HoldLimits { flows: limits.hold_flows, bytes: limits.hold_bytes },
+        prefix_hold: HoldLimits {
+            flows: limits.prefix_hold_flows,
+            bytes: limits.prefix_hold_bytes,
+        },
+        secret,
     });
     let on_event = move |event| {
         // Owned by the thread: that it is dropped is the sign that the thread has ended.

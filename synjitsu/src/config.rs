@@ -14,6 +14,11 @@ pub struct SwitchConfig {
     pub mtu: u16,
     /// Bounds on what is held for all services together.
     pub hold: HoldLimits,
+    /// Bounds on what is held for the clients of one source prefix (/24 of IPv4, /56 of IPv6), of all services
+    /// together.
+    pub prefix_hold: HoldLimits,
+    /// The key of initial sequence numbers and SYN cookies (RFC 6528, RFC 4987): random, and nobody else's.
+    pub secret: [u8; 16],
 }
 
 /// Bounds on held packets.
@@ -39,6 +44,12 @@ pub struct ServicePort {
     /// Whether a packet may wake the service. If not, SYNs are held all the same (a query may have woken it
     /// already) but cause no [`Wake`](crate::Event::Wake), and datagrams are dropped.
     pub wake_on_packet: bool,
+    /// Whether an echo request may wake the service and is held until its guest can answer it. Pings are sent by
+    /// those who look around, so this is a choice of its own.
+    pub wake_on_echo: bool,
+    /// What the guest boots from: services of the same number have the same network stack. What one of them was seen to
+    /// offer in its SYN-ACK is offered in the name of the others.
+    pub image: u64,
     /// How its clients' first packets are held.
     pub hold: HoldPolicy,
 }
@@ -61,12 +72,16 @@ impl ServicePort {
 /// How the first packets of a service's clients are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HoldPolicy {
+    /// What the client of a TCP connection sees meanwhile.
+    pub mode: HoldMode,
     /// How long a packet is held at most, from its arrival.
     pub time: Duration,
     /// How many TCP flows and datagrams are held at most, counted together.
     pub flows: u32,
-    /// How many octets of IP packets are held at most.
+    /// How many octets are held at most: of IP packets, and of what clients sent early.
     pub bytes: u64,
+    /// How many octets one client may send before the guest takes them, in [`HoldMode::Handshake`].
+    pub buffer: u32,
     /// What happens to a packet that would exceed a bound.
     pub overflow: Overflow,
 }
@@ -75,6 +90,16 @@ impl From<&HoldPolicy> for HoldLimits {
     fn from(policy: &HoldPolicy) -> Self {
         Self { flows: policy.flows, bytes: policy.bytes }
     }
+}
+
+/// What the client of a held TCP connection sees until the guest listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldMode {
+    /// Nothing: its first SYN is kept and given to the guest.
+    Syn,
+    /// An open connection: its SYN is answered at once and its data are taken. Later the same connection is opened to the
+    /// guest, and from then on the numbers in its segments are translated by constants.
+    Handshake,
 }
 
 /// What happens to a packet that cannot be held because a bound is reached.

@@ -114,8 +114,10 @@ pub enum Event {
 /// The kind of packet that woke a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// The first segment of a TCP connection.
+    /// The first segment of a TCP connection; its source may be forged.
     TcpSyn,
+    /// The third segment of a TCP handshake with the switch: its source has seen the second one.
+    TcpHandshake,
     /// A UDP datagram.
     Udp,
     /// An ICMP or ICMPv6 echo request.

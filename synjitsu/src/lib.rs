@@ -66,7 +66,7 @@ mod sink;
 mod switch;
 mod timer;
 
-pub use config::{HoldLimits, HoldPolicy, Overflow, ServicePort, SwitchConfig};
+pub use config::{HoldLimits, HoldMode, HoldPolicy, Overflow, ServicePort, SwitchConfig};
 pub use counters::Counters;
 pub use event::{Command, Event, HoldOutcome, MilestoneKind, Trigger};
 pub use sink::{FrameSink, PortId};

@@ -11,7 +11,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use policies::backoff::BackoffPolicy;
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
-use synjitsu::Overflow;
+use synjitsu::{HoldMode, Overflow};
 use zone::{NameServer, Soa, ZoneData};
 
 /// A checked configuration. Each field is the key of the same name; see `docs/reference/config.md`.
@@ -101,6 +101,10 @@ pub struct Limits {
     pub hold_flows: u32,
     /// Their memory, in octets.
     pub hold_bytes: u64,
+    /// First packets held of one source prefix.
+    pub prefix_hold_flows: u32,
+    /// Their memory, in octets.
+    pub prefix_hold_bytes: u64,
 }
 
 /// `[admin]`
@@ -222,19 +226,25 @@ pub enum AnswerMode {
 pub struct WakeTriggers {
     /// A query for an address.
     pub dns: bool,
-    /// A first packet.
+    /// The first packet of a connection, or a datagram.
     pub packet: bool,
+    /// An echo request.
+    pub ping: bool,
 }
 
 /// How first packets are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
+    /// What the client sees meanwhile.
+    pub mode: HoldMode,
     /// How long.
     pub time: Duration,
     /// How many.
     pub flows: u32,
     /// How much, in octets.
     pub bytes: u64,
+    /// How much one client may send early, in octets.
+    pub buffer: u32,
     /// What happens to one more.
     pub overflow: Overflow,
 }
@@ -255,6 +265,8 @@ impl Config {
             ("limits.parked_shells", limits.0.parked_shells != limits.1.parked_shells),
             ("limits.hold_flows", limits.0.hold_flows != limits.1.hold_flows),
             ("limits.hold_bytes", limits.0.hold_bytes != limits.1.hold_bytes),
+            ("limits.prefix_hold_flows", limits.0.prefix_hold_flows != limits.1.prefix_hold_flows),
+            ("limits.prefix_hold_bytes", limits.0.prefix_hold_bytes != limits.1.prefix_hold_bytes),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
@@ -273,5 +285,7 @@ impl Config {
         self.limits.parked_shells = running.limits.parked_shells;
         self.limits.hold_flows = running.limits.hold_flows;
         self.limits.hold_bytes = running.limits.hold_bytes;
+        self.limits.prefix_hold_flows = running.limits.prefix_hold_flows;
+        self.limits.prefix_hold_bytes = running.limits.prefix_hold_bytes;
     }
 }

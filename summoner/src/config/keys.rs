@@ -170,7 +170,19 @@ pub const KEYS: &[Key] = &[
         "16384",
         "First packets held at once, of all services together.",
     ),
-    key("limits.hold_bytes", Kind::Size, "\"16MiB\"", "Memory of those packets."),
+    key(
+        "limits.hold_bytes",
+        Kind::Size,
+        "\"16MiB\"",
+        "Memory of those packets, and of what clients sent early.",
+    ),
+    key(
+        "limits.prefix_hold_flows",
+        Kind::Number,
+        "4096",
+        "First packets held at once of the clients of one source prefix (/24 of IPv4, /56 of IPv6).",
+    ),
+    key("limits.prefix_hold_bytes", Kind::Size, "\"8MiB\"", "Their memory."),
     key(
         "admin.socket",
         Kind::Text,
@@ -274,7 +286,7 @@ pub const KEYS: &[Key] = &[
         "services.*.wake",
         Kind::List,
         "[\"dns\", \"packet\"]",
-        "What wakes the service: a query for an address, a first packet, or both. First packets are held in any case.",
+        "What wakes the service: a query for an address (`\"dns\"`), the first packet of a connection or a datagram (`\"packet\"`), an echo request (`\"ping\"`). The first packets of connections are held in any case.",
     ),
     key(
         "services.*.boot_timeout",
@@ -283,13 +295,30 @@ pub const KEYS: &[Key] = &[
         "How long a guest may take until it is ready.",
     ),
     key(
+        "services.*.hold.mode",
+        Kind::Text,
+        "\"handshake\"",
+        "What a TCP client sees before the guest is up: `\"handshake\"` answers it at once, takes what it sends and gives that to the guest; `\"syn\"` keeps it waiting with its first packet. Why the first is the default: docs/HOLDING.md.",
+    ),
+    key(
         "services.*.hold.time",
         Kind::Duration,
         "\"10s\"",
         "How long a client's first packet waits for a guest that answers it; then the client is refused.",
     ),
     key("services.*.hold.flows", Kind::Number, "1024", "First packets held at once."),
-    key("services.*.hold.bytes", Kind::Size, "\"1MiB\"", "Memory of those packets."),
+    key(
+        "services.*.hold.bytes",
+        Kind::Size,
+        "\"1MiB\"",
+        "Memory of those packets, and of what clients sent early.",
+    ),
+    key(
+        "services.*.hold.buffer",
+        Kind::Size,
+        "\"64KiB\"",
+        "What one client may send before the guest takes it (`mode = \"handshake\"`).",
+    ),
     key(
         "services.*.hold.overflow",
         Kind::Text,

@@ -59,6 +59,8 @@ pub(super) struct Limits {
     pub(super) parked_shells: Option<u32>,
     pub(super) hold_flows: Option<u32>,
     pub(super) hold_bytes: Option<String>,
+    pub(super) prefix_hold_flows: Option<u32>,
+    pub(super) prefix_hold_bytes: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -115,9 +117,11 @@ pub(super) struct Service {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Hold {
+    pub(super) mode: Option<String>,
     pub(super) time: Option<String>,
     pub(super) flows: Option<u32>,
     pub(super) bytes: Option<String>,
+    pub(super) buffer: Option<String>,
     pub(super) overflow: Option<String>,
 }
 

@@ -97,6 +97,8 @@ fn everything_can_be_said() {
         adaptive = { min = 0, max = 0, horizon = "1s" }
         hold_flows = 10
         hold_bytes = "1MiB"
+        prefix_hold_flows = 5
+        prefix_hold_bytes = "512KiB"
         [services.web]
         names = ["www", "@", "deep.down", "abs.jit.test."]
         image = "images/web"
@@ -113,12 +115,14 @@ fn everything_can_be_said() {
         snapshot = false
         answer = "ready"
         ready_cap = "250ms"
-        wake = ["packet"]
+        wake = ["packet", "ping"]
         boot_timeout = "20s"
         [services.web.hold]
+        mode = "syn"
         time = "4s"
         flows = 5
         bytes = "64KiB"
+        buffer = "4KiB"
         overflow = "reset"
         [services.web.backoff]
         initial = "1s"
@@ -234,6 +238,8 @@ fn what_cannot_work_is_refused() {
         ("wake = [\"knock\"]", "services.web.wake"),
         ("ttl = 4294967295", "services.web.ttl"),
         ("[services.web.hold]\nflows = 0", "services.web.hold.flows"),
+        ("[services.web.hold]\nmode = \"later\"", "services.web.hold.mode"),
+        ("[services.web.hold]\nbuffer = \"1KiB\"", "services.web.hold.buffer"),
         ("[services.two]\nimage = \"builtin:hello\"\nnames = [\"WEB\"]", "services.web.names"),
         ("[network]\nipv4 = \"10.77.0.1/16\"", "network.ipv4"),
         ("[network]\nmtu = 500", "network.mtu"),

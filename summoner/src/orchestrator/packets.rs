@@ -16,7 +16,7 @@ impl Orchestrator {
         match event {
             PacketEvent::Wake { service, trigger, .. } => {
                 let cause = match trigger {
-                    Trigger::TcpSyn => Cause::TcpSyn,
+                    Trigger::TcpSyn | Trigger::TcpHandshake => Cause::TcpSyn,
                     Trigger::Udp => Cause::Udp,
                     Trigger::IcmpEcho => Cause::IcmpEcho,
                 };

@@ -94,10 +94,14 @@ fn service_port(deployment: &Deployment) -> ServicePort {
         ipv6: deployment.addresses.ipv6,
         mac: deployment.template.mac,
         wake_on_packet: settings.wake.packet,
+        wake_on_echo: settings.wake.ping,
+        image: deployment.template.image.plan.digest.short(),
         hold: HoldPolicy {
+            mode: settings.hold.mode,
             time: settings.hold.time,
             flows: settings.hold.flows,
             bytes: settings.hold.bytes,
+            buffer: settings.hold.buffer,
             overflow: settings.hold.overflow,
         },
     }

@@ -13,7 +13,8 @@ use policies::{Generation, Instant, ServiceId};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use synjitsu::{
-    Command, Event, HoldLimits, HoldPolicy, Overflow, ServicePort, Switch, SwitchConfig, Trigger,
+    Command, Event, HoldLimits, HoldMode, HoldPolicy, Overflow, ServicePort, Switch, SwitchConfig,
+    Trigger,
 };
 use synjitsu_device::{
     Driver, DriverCommand, DriverConfig, DriverHandle, GuestPort, NetworkPort, Sent, guest_port,
@@ -48,7 +49,13 @@ impl World {
         U: NetworkPort + Send + 'static,
     {
         let hold = HoldLimits { flows: 10_000, bytes: 1 << 24 };
-        let switch = Switch::new(SwitchConfig { gateway_mac: [2, 0, 0, 0, 0, 1], mtu: 1500, hold });
+        let switch = Switch::new(SwitchConfig {
+            gateway_mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            hold,
+            prefix_hold: hold,
+            secret: [0; 16],
+        });
         let (port, uplink) = guest_port::pair().unwrap();
         let (sender, events) = channel();
         let on_event = move |event| {
@@ -101,7 +108,16 @@ fn attach(driver: &DriverHandle, service: u16) {
         ipv6: None,
         mac: MAC,
         wake_on_packet: true,
-        hold: HoldPolicy { time: PATIENCE, flows: 10, bytes: 1 << 14, overflow: Overflow::Drop },
+        wake_on_echo: true,
+        image: 1,
+        hold: HoldPolicy {
+            mode: HoldMode::Syn,
+            time: PATIENCE,
+            flows: 10,
+            bytes: 1 << 14,
+            buffer: 1 << 14,
+            overflow: Overflow::Drop,
+        },
     })));
 }
 

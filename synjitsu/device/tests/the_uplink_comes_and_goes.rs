@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use policies::{Instant, ServiceId};
 use synjitsu::{
-    Command, Event, HoldLimits, HoldPolicy, Overflow, ServicePort, Switch, SwitchConfig,
+    Command, Event, HoldLimits, HoldMode, HoldPolicy, Overflow, ServicePort, Switch, SwitchConfig,
 };
 use synjitsu_device::{DeviceError, Driver, DriverCommand, Tun, namespace, netlink};
 
@@ -106,12 +106,20 @@ fn clock() -> Instant {
 /// A driver with one service whose port is closed.
 fn driver(on_event: impl FnMut(Event) + Send + 'static) -> Driver {
     let hold = HoldLimits { flows: 100, bytes: 1 << 20 };
-    let switch = Switch::new(SwitchConfig { gateway_mac: [2, 0, 0, 0, 0, 1], mtu: 1400, hold });
+    let switch = Switch::new(SwitchConfig {
+        gateway_mac: [2, 0, 0, 0, 0, 1],
+        mtu: 1400,
+        hold,
+        prefix_hold: hold,
+        secret: [0; 16],
+    });
     let driver = Driver::spawn(switch, uplink(), clock, on_event).unwrap();
     let policy = HoldPolicy {
+        mode: HoldMode::Syn,
         time: Duration::from_millis(50),
         flows: 10,
         bytes: 1 << 16,
+        buffer: 1 << 14,
         overflow: Overflow::Drop,
     };
     driver.handle().send(DriverCommand::Switch(Command::Attach(ServicePort {
@@ -120,6 +128,8 @@ fn driver(on_event: impl FnMut(Event) + Send + 'static) -> Driver {
         ipv6: None,
         mac: [2, 0, 0, 0, 0, 7],
         wake_on_packet: true,
+        wake_on_echo: true,
+        image: 1,
         hold: policy,
     })));
     driver

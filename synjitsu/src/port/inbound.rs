@@ -44,7 +44,7 @@ impl Port {
             (Gate::Closed, Transport::Udp) if self.settings.wake_on_packet => {
                 self.hold_datagram(now, Trigger::Udp, packet, shared);
             }
-            (Gate::Closed, Transport::EchoRequest) if self.settings.wake_on_packet => {
+            (Gate::Closed, Transport::EchoRequest) if self.settings.wake_on_echo => {
                 self.hold_datagram(now, Trigger::IcmpEcho, packet, shared);
             }
             (Gate::Closed, Transport::Fragment) => shared.counters.dropped_fragment += 1,

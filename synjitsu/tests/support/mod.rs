@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use policies::{Generation, Instant, ServiceId};
 use synjitsu::{
-    Command, Event, FrameSink, HoldLimits, HoldOutcome, HoldPolicy, MilestoneKind, Overflow,
-    PortId, ServicePort, Switch, SwitchConfig,
+    Command, Event, FrameSink, HoldLimits, HoldMode, HoldOutcome, HoldPolicy, MilestoneKind,
+    Overflow, PortId, ServicePort, Switch, SwitchConfig,
 };
 
 pub use segment::{Segment, Side};
@@ -24,6 +24,7 @@ pub const SERVICE_V4: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 pub const SERVICE_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 2);
 pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 10);
+pub const SECRET: [u8; 16] = *b"known to a test.";
 pub const HOLD_TIME: Duration = Duration::from_secs(5);
 
 /// What was sent, in order.
@@ -45,7 +46,8 @@ pub struct World {
 
 pub fn config() -> SwitchConfig {
     let hold = HoldLimits { flows: 100, bytes: 100_000 };
-    SwitchConfig { gateway_mac: GATEWAY_MAC, mtu: 1500, hold }
+    let prefix_hold = hold;
+    SwitchConfig { gateway_mac: GATEWAY_MAC, mtu: 1500, hold, prefix_hold, secret: SECRET }
 }
 
 pub fn port() -> ServicePort {
@@ -55,7 +57,16 @@ pub fn port() -> ServicePort {
         ipv6: Some(SERVICE_V6),
         mac: GUEST_MAC,
         wake_on_packet: true,
-        hold: HoldPolicy { time: HOLD_TIME, flows: 50, bytes: 50_000, overflow: Overflow::Drop },
+        wake_on_echo: true,
+        image: 1,
+        hold: HoldPolicy {
+            mode: HoldMode::Syn,
+            time: HOLD_TIME,
+            flows: 50,
+            bytes: 50_000,
+            buffer: 16_384,
+            overflow: Overflow::Drop,
+        },
     }
 }
 

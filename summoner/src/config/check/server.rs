@@ -52,6 +52,10 @@ impl Checker<'_> {
         let ready_shells = self.ready_shells(raw);
         let hold_flows = self.at_least("limits.hold_flows", raw.hold_flows, 16_384, 1);
         let hold_bytes = self.size("limits.hold_bytes", raw.hold_bytes.as_deref(), 16 * MIB);
+        let prefix_flows =
+            self.at_least("limits.prefix_hold_flows", raw.prefix_hold_flows, 4096, 1);
+        let prefix_bytes =
+            self.size("limits.prefix_hold_bytes", raw.prefix_hold_bytes.as_deref(), 8 * MIB);
         Some(Limits {
             instances: instances?,
             memory: memory?,
@@ -60,6 +64,8 @@ impl Checker<'_> {
             parked_shells: raw.parked_shells.unwrap_or(16),
             hold_flows: hold_flows?,
             hold_bytes: hold_bytes?,
+            prefix_hold_flows: prefix_flows?,
+            prefix_hold_bytes: prefix_bytes?,
         })
     }
 

@@ -7,7 +7,7 @@ use hickory_proto::rr::Name;
 use policies::backoff::BackoffPolicy;
 use policies::stop::StopMode;
 use policies::units::format_size;
-use synjitsu::Overflow;
+use synjitsu::{HoldMode, Overflow};
 
 use super::super::checked::{
     AddressChoice, AnswerMode, Hold, ImageRef, Limits, Network, Service, WakeTriggers, ZoneSettings,
@@ -257,18 +257,20 @@ impl Checker<'_> {
     }
 
     pub(super) fn wake(&mut self, key: &str, texts: Option<&[String]>) -> Option<WakeTriggers> {
-        let Some(texts) = texts else { return Some(WakeTriggers { dns: true, packet: true }) };
-        let mut wake = WakeTriggers { dns: false, packet: false };
+        let default = WakeTriggers { dns: true, packet: true, ping: false };
+        let Some(texts) = texts else { return Some(default) };
+        let mut wake = WakeTriggers { dns: false, packet: false, ping: false };
         for text in texts {
             match text.as_str() {
                 "dns" => wake.dns = true,
                 "packet" => wake.packet = true,
+                "ping" => wake.ping = true,
                 _ => {
                     self.note(
                         key,
                         format!("{text:?}"),
-                        "\"dns\", \"packet\", or both",
-                        "write one of these words",
+                        "\"dns\", \"packet\" or \"ping\"",
+                        "write some of these words",
                     );
                     return None;
                 }
@@ -279,12 +281,33 @@ impl Checker<'_> {
 
     pub(super) fn hold(&mut self, service: &str, raw: &raw::Hold) -> Option<Hold> {
         let key = |field: &str| format!("services.{service}.hold.{field}");
+        let modes = [("handshake", HoldMode::Handshake), ("syn", HoldMode::Syn)];
+        let mode = self.word(&key("mode"), raw.mode.as_deref(), &modes);
         let time = self.duration(&key("time"), raw.time.as_deref(), Duration::from_secs(10));
         let flows = self.at_least(&key("flows"), raw.flows, 1024, 1);
         let bytes = self.size(&key("bytes"), raw.bytes.as_deref(), MIB);
+        let buffer = self.size(&key("buffer"), raw.buffer.as_deref(), MIB / 16);
+        let buffer = buffer.and_then(|octets| self.window(&key("buffer"), octets));
         let words = [("drop", Overflow::Drop), ("reset", Overflow::Reset)];
         let overflow = self.word(&key("overflow"), raw.overflow.as_deref(), &words);
-        Some(Hold { time: time?, flows: flows?, bytes: bytes?, overflow: overflow? })
+        Some(Hold {
+            mode: mode?,
+            time: time?,
+            flows: flows?,
+            bytes: bytes?,
+            buffer: buffer?,
+            overflow: overflow?,
+        })
+    }
+
+    /// What one client may send early: at least a full segment, at most what a window can say (RFC 7323, section 2.3).
+    fn window(&mut self, key: &str, octets: u64) -> Option<u32> {
+        let window = u32::try_from(octets).ok().filter(|octets| (1460..=1 << 30).contains(octets));
+        if window.is_none() {
+            let found = format!("\"{}\"", format_size(octets));
+            self.note(key, found, "a size from \"1460B\" to \"1GiB\"", "write \"64KiB\"");
+        }
+        window
     }
 
     pub(super) fn backoff(&mut self, service: &str, raw: &raw::Backoff) -> Option<BackoffPolicy> {

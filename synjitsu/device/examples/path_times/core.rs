@@ -6,7 +6,8 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 use policies::{Generation, Instant, ServiceId};
 use synjitsu::{
-    Command, FrameSink, HoldLimits, HoldPolicy, Overflow, PortId, ServicePort, Switch, SwitchConfig,
+    Command, FrameSink, HoldLimits, HoldMode, HoldPolicy, Overflow, PortId, ServicePort, Switch,
+    SwitchConfig,
 };
 
 use crate::stamps::nanos;
@@ -32,16 +33,24 @@ pub(crate) fn run() {
 
 fn measure(services: u16) -> (Lengths, Lengths) {
     let hold = HoldLimits { flows: 1000, bytes: 1 << 20 };
-    let mut switch = Switch::new(SwitchConfig { gateway_mac: [2; 6], mtu: 1500, hold });
+    let mut switch = Switch::new(SwitchConfig {
+        gateway_mac: [2; 6],
+        mtu: 1500,
+        hold,
+        prefix_hold: hold,
+        secret: [0; 16],
+    });
     let now = Instant::from_nanos(1);
     let out = &mut Nowhere;
     for service in 1..=services {
         let (id, hold) = (
             ServiceId(service.into()),
             HoldPolicy {
+                mode: HoldMode::Syn,
                 time: Duration::from_secs(5),
                 flows: 100,
                 bytes: 1 << 16,
+                buffer: 1 << 14,
                 overflow: Overflow::Drop,
             },
         );
@@ -52,6 +61,8 @@ fn measure(services: u16) -> (Lengths, Lengths) {
             ipv6: None,
             mac: [2, 0, 0, 1, high, low],
             wake_on_packet: true,
+            wake_on_echo: true,
+            image: 1,
             hold,
         };
         switch.handle_command(now, Command::Attach(settings), out);

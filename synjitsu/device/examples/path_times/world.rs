@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use policies::{Generation, ServiceId};
 use synjitsu::{
-    Command, Event, HoldLimits, HoldPolicy, Overflow, ServicePort, Switch, SwitchConfig,
+    Command, Event, HoldLimits, HoldMode, HoldPolicy, Overflow, ServicePort, Switch, SwitchConfig,
 };
 use synjitsu_device::{
     Driver, DriverCommand, DriverConfig, DriverHandle, Tun, guest_port, netlink,
@@ -35,7 +35,13 @@ impl World {
         netlink::configure(NAME, &[(Ipv4Addr::new(10, 9, 0, 1).into(), 16)], 1500).unwrap();
         let hold = HoldLimits { flows: 10_000, bytes: 1 << 24 };
         let gateway_mac = [2, 0, 0, 0, 0, 1];
-        let switch = Switch::new(SwitchConfig { gateway_mac, mtu: 1500, hold });
+        let switch = Switch::new(SwitchConfig {
+            gateway_mac,
+            mtu: 1500,
+            hold,
+            prefix_hold: hold,
+            secret: [0; 16],
+        });
         let (sender, events) = channel();
         let on_event = move |event| {
             let _ = sender.send(event);
@@ -50,10 +56,14 @@ impl World {
                 ipv6: None,
                 mac: [2, 0, 0, 1, high, low],
                 wake_on_packet: true,
+                wake_on_echo: true,
+                image: 1,
                 hold: HoldPolicy {
+                    mode: HoldMode::Syn,
                     time: Duration::from_secs(5),
                     flows: 1000,
                     bytes: 1 << 20,
+                    buffer: 1 << 14,
                     overflow: Overflow::Drop,
                 },
             })));
