@@ -21,6 +21,14 @@ pub struct SwitchConfig {
     pub secret: [u8; 16],
 }
 
+impl SwitchConfig {
+    /// The largest segment whose packet fits the network, in octets of data (RFC 9293, section 3.7.1).
+    pub(crate) const fn max_mss(&self, v6: bool) -> u16 {
+        let headers = if v6 { 60 } else { 40 };
+        self.mtu.saturating_sub(headers)
+    }
+}
+
 /// Bounds on held packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HoldLimits {

@@ -38,6 +38,20 @@ counters! {
     passed_syns,
     /// Datagrams and echo requests that were held.
     held_datagrams,
+    /// SYNs that were answered in the name of a guest, kept or with a cookie.
+    answered_syns,
+    /// Answers given once more, because the client did not show that it got one.
+    answers_again,
+    /// SYNs that were answered with a cookie, and not kept.
+    cookies_sent,
+    /// Connections that were opened by a cookie.
+    cookies_accepted,
+    /// Connections answered by the switch that a guest has taken over.
+    spliced,
+    /// Octets that clients sent before the guest took them.
+    early_octets,
+    /// Half-open connections taken from a guest that had too many.
+    half_open_withdrawn,
     /// Further transmissions of a held SYN; counted, not queued.
     held_retransmissions,
     /// RSTs of clients that gave up a held flow.

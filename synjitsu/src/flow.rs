@@ -270,6 +270,35 @@ impl FlowTable {
         touched.unwrap_or_else(|| self.remove(&key))
     }
 
+    /// Connections of which the guest has answered the SYN and heard nothing since.
+    pub(crate) fn half_open(&self) -> usize {
+        self.half_open.len() - self.asked
+    }
+
+    /// Whether a connection is in the table.
+    pub(crate) fn knows(&self, key: &FlowKey) -> bool {
+        self.flows.contains_key(key)
+    }
+
+    /// Takes out the oldest connection that is half open, if nothing was heard of it for so long.
+    pub(crate) fn give_up_half_open(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+    ) -> Option<OpenEnd> {
+        let answered =
+            |key: &&FlowKey| self.flows.get(key).is_some_and(|flow| flow.stage == Stage::Answered);
+        let key = *self.half_open.values().find(answered)?;
+        let flow = self.flows.get(&key)?;
+        // Its deadline was last moved by the guest's answer.
+        if flow.deadline + patience > now + TRANSITORY + GRANULARITY {
+            return None;
+        }
+        let (seq, ack, deadline) = (flow.snd_nxt, flow.rcv_nxt, flow.deadline);
+        self.remove(&key);
+        Some(OpenEnd { key, seq, ack, deadline })
+    }
+
     /// Whether the guest has accepted the connection that a SYN from the other side asks for.
     pub(crate) fn has_accepted(&self, key: &FlowKey, syn: &Segment) -> bool {
         self.flows.get(key).is_some_and(|flow| flow.irs == Some(syn.seq))

@@ -25,6 +25,8 @@ pub(crate) struct Packet<'a> {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) hop_limit: u8,
+    /// Where the transport header begins in `bytes`.
+    pub(crate) header: usize,
     pub(crate) transport: Transport<'a>,
 }
 
@@ -67,6 +69,8 @@ pub(crate) struct Segment {
     pub(crate) syn: bool,
     pub(crate) fin: bool,
     pub(crate) rst: bool,
+    /// The window as it is sent.
+    pub(crate) window: u16,
     /// Octets of data.
     pub(crate) payload: u32,
 }
@@ -112,14 +116,28 @@ impl<'a> Packet<'a> {
             source: ip.source_addr(),
             destination: ip.destination_addr(),
             hop_limit,
+            header: start,
             transport,
         })
     }
 
+    /// The TCP segment that it carries, if it does.
+    pub(crate) fn tcp(&self) -> Option<TcpSlice<'a>> {
+        let segment = self.bytes.get(self.header..)?;
+        TcpSlice::from_slice(segment).ok().filter(|_| matches!(self.transport, Transport::Tcp(_)))
+    }
+
+    /// The data of the TCP segment that it carries.
+    pub(crate) fn tcp_payload(&self) -> &'a [u8] {
+        let Transport::Tcp(segment) = &self.transport else { return &[] };
+        let length = usize::try_from(segment.payload).unwrap_or(usize::MAX);
+        let start = self.bytes.len().saturating_sub(length);
+        self.bytes.get(start..).unwrap_or_default()
+    }
+
     /// Whether this is a TCP segment with the right checksum.
     pub(crate) fn has_tcp_checksum(&self) -> bool {
-        let Ok(ip) = IpSlice::from_slice(self.bytes) else { return false };
-        let Ok(tcp) = TcpSlice::from_slice(ip.payload().payload) else { return false };
+        let Some(tcp) = self.tcp() else { return false };
         let expected = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 tcp.calc_checksum_ipv4(source.octets(), destination.octets())
@@ -163,6 +181,7 @@ fn parse_transport(
                 syn: tcp.syn(),
                 fin: tcp.fin(),
                 rst: tcp.rst(),
+                window: tcp.window_size(),
                 payload: u32::try_from(tcp.payload().len()).map_err(|_| Malformed)?,
             })
         }

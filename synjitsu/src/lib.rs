@@ -54,6 +54,7 @@ mod counters;
 mod event;
 mod flow;
 mod frame;
+mod handshake;
 mod hold;
 mod icmp;
 mod neighbour;
@@ -64,6 +65,7 @@ mod seq;
 mod shared;
 mod sink;
 mod switch;
+mod tcp;
 mod timer;
 
 pub use config::{HoldLimits, HoldMode, HoldPolicy, Overflow, ServicePort, SwitchConfig};

@@ -1,14 +1,9 @@
 //! RSTs in the name of a service that is not there (RFC 9293, section 3.10.7.1).
 
-use std::net::IpAddr;
-
-use etherparse::PacketBuilder;
-
 use crate::flow::{FlowKey, OpenEnd};
 use crate::frame::Segment;
 use crate::seq::SeqNumber;
-
-const HOP_LIMIT: u8 = 64;
+use crate::tcp::Draft;
 
 /// The answer to a segment that no connection takes; the caller sees to it that it is not a RST.
 pub(crate) fn answer(key: &FlowKey, segment: &Segment) -> Vec<u8> {
@@ -25,38 +20,11 @@ pub(crate) fn end(open: &OpenEnd) -> Vec<u8> {
 
 /// Tells a guest that the client whose SYN it got is no longer there.
 pub(crate) fn to_guest(key: &FlowKey, seq: SeqNumber) -> Vec<u8> {
-    build((key.remote, key.remote_port), (key.local, key.local_port), seq, None)
+    Draft { rst: true, ..Draft::to_guest(key, seq, None) }.packet()
 }
 
 fn to_remote(key: &FlowKey, seq: SeqNumber, ack: Option<SeqNumber>) -> Vec<u8> {
-    build((key.local, key.local_port), (key.remote, key.remote_port), seq, ack)
-}
-
-fn build(
-    from: (IpAddr, u16),
-    to: (IpAddr, u16),
-    seq: SeqNumber,
-    ack: Option<SeqNumber>,
-) -> Vec<u8> {
-    let ip = match (from.0, to.0) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            PacketBuilder::ipv4(source.octets(), destination.octets(), HOP_LIMIT)
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            PacketBuilder::ipv6(source.octets(), destination.octets(), HOP_LIMIT)
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
-            unreachable!("both addresses of a flow come from one packet")
-        }
-    };
-    let tcp = ip.tcp(from.1, to.1, seq.0, 0).rst();
-    let tcp = match ack {
-        Some(ack) => tcp.ack(ack.0),
-        None => tcp,
-    };
-    let mut packet = Vec::with_capacity(tcp.size(0));
-    tcp.write(&mut packet, &[]).expect("a RST has no payload that could be too long");
-    packet
+    Draft { rst: true, ..Draft::to_remote(key, seq, ack) }.packet()
 }
 
 #[cfg(test)]
@@ -87,6 +55,7 @@ mod tests {
         syn: true,
         fin: true,
         rst: false,
+        window: 0,
         payload: 5,
     };
 

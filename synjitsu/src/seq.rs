@@ -10,6 +10,11 @@ impl SeqNumber {
         Self(self.0.wrapping_add(octets))
     }
 
+    /// The number `octets` before this one.
+    pub(crate) const fn before(self, octets: u32) -> Self {
+        Self(self.0.wrapping_sub(octets))
+    }
+
     /// How far this is after `earlier` on the way round.
     pub(crate) const fn distance_from(self, earlier: Self) -> u32 {
         self.0.wrapping_sub(earlier.0)

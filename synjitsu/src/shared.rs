@@ -7,7 +7,8 @@ use policies::{Generation, Instant, ServiceId};
 
 use crate::budget::Budget;
 use crate::flow::{FlowKey, Tracked};
-use crate::hold::{Serial, Usage};
+use crate::handshake::{Cookies, Learned, Numbers};
+use crate::hold::{Ledger, Serial};
 use crate::icmp::{self, Datagram};
 use crate::neighbour::{ether_type, ethernet_header};
 use crate::timer::{Timer, Timers};
@@ -18,9 +19,15 @@ use crate::{Counters, Event, FrameSink, PortId, ServicePort, SwitchConfig};
 pub(crate) struct Shared {
     pub(crate) config: SwitchConfig,
     /// What is held for all services together.
-    pub(crate) usage: Usage,
+    pub(crate) held: Ledger,
     /// What is kept of SYNs that went straight to guests, for all services together; as much again.
-    pub(crate) passed: Usage,
+    pub(crate) passed: Ledger,
+    /// Initial sequence numbers.
+    pub(crate) numbers: Numbers,
+    pub(crate) cookies: Cookies,
+    pub(crate) learned: Learned,
+    /// Where a packet is written before it is sent changed; empty between packets.
+    pub(crate) scratch: Vec<u8>,
     pub(crate) timers: Timers,
     pub(crate) events: VecDeque<Event>,
     pub(crate) counters: Counters,
@@ -37,10 +44,15 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(config: SwitchConfig) -> Self {
+        let numbers = Numbers::new(config.secret);
         Self {
             config,
-            usage: Usage::default(),
-            passed: Usage::default(),
+            held: Ledger::new(config.hold, config.prefix_hold),
+            passed: Ledger::new(config.hold, config.prefix_hold),
+            numbers,
+            cookies: Cookies::new(numbers),
+            learned: Learned::default(),
+            scratch: Vec::new(),
             timers: Timers::default(),
             events: VecDeque::new(),
             counters: Counters::default(),

@@ -85,13 +85,14 @@ impl Switch {
     /// Does everything that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl FrameSink) {
         while let Some(timer) = self.shared.timers.pop_due(now) {
-            let (Timer::Expire(service, _) | Timer::Replay(service, _) | Timer::Forget(service, _)) =
-                timer;
+            let service = timer.service();
             let Some(port) = self.ports.get_mut(&service) else { continue };
             match timer {
                 Timer::Expire(_, serial) => port.expire(now, serial, &mut self.shared, out),
                 Timer::Replay(_, serial) => port.replay(now, serial, &mut self.shared, out),
-                Timer::Forget(_, key) => port.forget(&key),
+                Timer::Answer(_, serial) => port.answer_again(now, serial, &mut self.shared),
+                Timer::Splice(_, key) => port.tend_splice(now, &key, &mut self.shared, out),
+                Timer::Forget(_, key) => port.forget(&key, &mut self.shared),
             }
         }
         self.send_replies(now, out);
@@ -204,14 +205,27 @@ impl Switch {
             return;
         }
         let Some(port) = self.ports.get_mut(&sender.settings.service) else { return };
-        if port.handle_outbound(now, &packet, &mut self.shared, out) == Verdict::Stop {
-            return;
+        match port.handle_outbound(now, &packet, &mut self.shared, out) {
+            Verdict::Stop => {}
+            Verdict::Forward => self.forward(now, &packet, out),
+            Verdict::ForwardScratch => {
+                let scratch = std::mem::take(&mut self.shared.scratch);
+                match Packet::parse(&scratch) {
+                    Ok(packet) => self.forward(now, &packet, out),
+                    Err(_) => self.shared.counters.dropped_malformed += 1,
+                }
+                self.shared.scratch = scratch;
+            }
         }
+    }
+
+    /// Gives a guest's packet to whoever has its destination address.
+    fn forward(&mut self, now: Instant, packet: &Packet<'_>, out: &mut impl FrameSink) {
         let to = self.by_address.get(&packet.destination);
         match to.and_then(|service| self.ports.get_mut(service)) {
             Some(port) => {
                 self.shared.counters.between_guests += 1;
-                port.handle_inbound(now, &packet, &mut self.shared, out);
+                port.handle_inbound(now, packet, &mut self.shared, out);
             }
             None => {
                 self.shared.counters.forwarded_to_uplink += 1;

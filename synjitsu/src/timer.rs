@@ -14,8 +14,25 @@ pub(crate) enum Timer {
     Expire(ServiceId, Serial),
     /// A held SYN is to be given to the guest once more.
     Replay(ServiceId, Serial),
+    /// A client is to be answered once more.
+    Answer(ServiceId, Serial),
+    /// Something is to be done about a connection that was handed over.
+    Splice(ServiceId, FlowKey),
     /// A connection was silent for so long that it is forgotten.
     Forget(ServiceId, FlowKey),
+}
+
+impl Timer {
+    /// Whose port is to do it.
+    pub(crate) const fn service(&self) -> ServiceId {
+        match self {
+            Self::Expire(service, _)
+            | Self::Replay(service, _)
+            | Self::Answer(service, _)
+            | Self::Splice(service, _)
+            | Self::Forget(service, _) => *service,
+        }
+    }
 }
 
 /// Deadlines, earliest first.

@@ -149,7 +149,7 @@ fn one_wake_for_many_packets_and_one_more_each_second() {
 #[test]
 fn a_service_that_is_woken_by_name_only_holds_and_keeps_still() {
     let mut settings = port();
-    settings.wake_on_packet = false;
+    (settings.wake_on_packet, settings.wake_on_echo) = (false, false);
     let mut world = World::with(settings);
     world.client(syn(1000));
     world.uplink(&udp(false, b"x"));

@@ -8,6 +8,7 @@ const SYN_ACK: Segment = Segment {
     syn: true,
     fin: false,
     rst: false,
+    window: 0,
     payload: 0,
 };
 const ACK: Segment = Segment { seq: SeqNumber(5), ack: Some(SeqNumber(11)), syn: false, ..SYN_ACK };

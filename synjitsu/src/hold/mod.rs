@@ -1,9 +1,11 @@
 //! What is kept for one service while its guest does not answer yet.
 //!
 //! Two things can be held: the SYN of a TCP flow ([`syn`]), and whole datagrams. Everything has a
-//! place in the order of arrival, a deadline, and counts against the bounds of its service and of the switch.
+//! place in the order of arrival, a deadline, and counts against the bounds of its service, of its source and of the
+//! switch ([`ledger`]).
 //! SYNs that went straight to a guest are kept in the same way, apart from those that are held.
 
+mod ledger;
 mod syn;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +17,8 @@ use crate::flow::FlowKey;
 use crate::frame::Packet;
 use crate::{HoldLimits, Trigger};
 
-pub(crate) use syn::HeldSyn;
+pub(crate) use ledger::{Ledger, Usage};
+pub(crate) use syn::{Answered, HeldSyn};
 
 /// A held packet's place in the order of arrival, over all services; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,20 +36,34 @@ pub(crate) struct Held {
     pub(crate) since: Instant,
     /// When it has been held long enough; `None` once that is so.
     pub(crate) deadline: Option<Instant>,
+    /// The octets that it takes, of the packet and of what its client has sent since.
+    charge: u64,
     pub(crate) kind: Kind,
 }
 
 impl Held {
     /// A packet that has just arrived.
     pub(crate) fn new(now: Instant, deadline: Instant, packet: &Packet<'_>, kind: Kind) -> Self {
-        Self {
-            packet: packet.bytes.to_vec(),
-            source: packet.source,
-            destination: packet.destination,
-            since: now,
-            deadline: Some(deadline),
-            kind,
-        }
+        let ends = (packet.source, packet.destination);
+        Self::made(now, deadline, packet.bytes.to_vec(), ends, kind)
+    }
+
+    /// A packet that was made for a guest, from and to these addresses.
+    pub(crate) fn made(
+        now: Instant,
+        deadline: Instant,
+        packet: Vec<u8>,
+        (source, destination): (IpAddr, IpAddr),
+        kind: Kind,
+    ) -> Self {
+        let charge = octets(packet.len());
+        let deadline = Some(deadline);
+        Self { packet, source, destination, since: now, deadline, charge, kind }
+    }
+
+    /// Whether this is a client that was answered and has not said anything since.
+    fn is_half_open(&self) -> bool {
+        matches!(&self.kind, Kind::Syn(syn) if syn.is_half_open())
     }
 }
 
@@ -61,34 +78,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// What this tells the owner when it wakes the service.
-    pub(crate) const fn trigger(&self) -> Trigger {
+    pub(crate) fn trigger(&self) -> Trigger {
         match self {
+            Self::Syn(syn) if syn.is_proven() => Trigger::TcpHandshake,
             Self::Syn(_) => Trigger::TcpSyn,
             Self::Datagram(trigger) => *trigger,
         }
-    }
-}
-
-/// How much is held.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
-    pub(crate) flows: u32,
-    pub(crate) bytes: u64,
-}
-
-impl Usage {
-    /// With one packet of `length` octets more.
-    const fn with(self, length: u64) -> Self {
-        Self { flows: self.flows.saturating_add(1), bytes: self.bytes.saturating_add(length) }
-    }
-
-    /// Without one packet of `length` octets that was counted before.
-    const fn without(self, length: u64) -> Self {
-        Self { flows: self.flows - 1, bytes: self.bytes - length }
-    }
-
-    const fn fits(self, limits: HoldLimits) -> bool {
-        self.flows <= limits.flows && self.bytes <= limits.bytes
     }
 }
 
@@ -98,6 +93,7 @@ pub(crate) struct Hold {
     entries: BTreeMap<Serial, Held>,
     by_flow: HashMap<FlowKey, Serial>,
     usage: Usage,
+    half_open: u32,
 }
 
 impl Hold {
@@ -110,21 +106,29 @@ impl Hold {
         self.usage.flows
     }
 
-    /// Whether a packet of `length` octets fits the service's `limits` and the switch's `total`.
+    /// Whether a packet of `length` octets from `source` fits the service's `limits` and everybody's.
     pub(crate) fn has_room(
         &self,
+        source: IpAddr,
         length: usize,
         limits: HoldLimits,
-        total: (Usage, HoldLimits),
+        ledger: &Ledger,
     ) -> bool {
-        let (total, total_limits) = total;
-        self.usage.with(octets(length)).fits(limits)
-            && total.with(octets(length)).fits(total_limits)
+        let more = Usage { flows: 1, bytes: octets(length) };
+        self.usage.with(more).fits(limits) && ledger.has_room(source, more)
     }
 
-    pub(crate) fn insert(&mut self, serial: Serial, held: Held, total: &mut Usage) {
-        let length = octets(held.packet.len());
-        (self.usage, *total) = (self.usage.with(length), total.with(length));
+    /// How many octets more may be kept of a client at `source`.
+    pub(crate) fn space(&self, source: IpAddr, limits: HoldLimits, ledger: &Ledger) -> usize {
+        let space = limits.bytes.saturating_sub(self.usage.bytes).min(ledger.space(source));
+        usize::try_from(space).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn insert(&mut self, serial: Serial, held: Held, ledger: &mut Ledger) {
+        let more = Usage { flows: 1, bytes: held.charge };
+        self.usage = self.usage.with(more);
+        ledger.add(held.source, more);
+        self.half_open += u32::from(held.is_half_open());
         if let Kind::Syn(syn) = &held.kind {
             let before = self.by_flow.insert(syn.key, serial);
             debug_assert!(before.is_none(), "a flow is held at most once");
@@ -132,14 +136,45 @@ impl Hold {
         self.entries.insert(serial, held);
     }
 
-    pub(crate) fn remove(&mut self, serial: Serial, total: &mut Usage) -> Option<Held> {
+    pub(crate) fn remove(&mut self, serial: Serial, ledger: &mut Ledger) -> Option<Held> {
         let held = self.entries.remove(&serial)?;
         if let Kind::Syn(syn) = &held.kind {
             self.by_flow.remove(&syn.key);
         }
-        let length = octets(held.packet.len());
-        (self.usage, *total) = (self.usage.without(length), total.without(length));
+        let less = Usage { flows: 1, bytes: held.charge };
+        self.usage = self.usage.without(less);
+        ledger.remove(held.source, less);
+        self.half_open -= u32::from(held.is_half_open());
         Some(held)
+    }
+
+    /// A client that is answered has sent `octets` that were taken; with its first word it is half open no longer.
+    pub(crate) fn grow(&mut self, serial: Serial, taken: usize, opened: bool, ledger: &mut Ledger) {
+        let Some(held) = self.entries.get_mut(&serial) else { return };
+        let more = Usage { flows: 0, bytes: octets(taken) };
+        held.charge += more.bytes;
+        self.usage = self.usage.with(more);
+        ledger.add(held.source, more);
+        self.half_open -= u32::from(opened);
+    }
+
+    /// Octets are kept of a client at `source` that is not held itself any more.
+    pub(crate) fn lend(&mut self, source: IpAddr, taken: usize, ledger: &mut Ledger) {
+        let more = Usage { flows: 0, bytes: octets(taken) };
+        self.usage = self.usage.with(more);
+        ledger.add(source, more);
+    }
+
+    /// Takes back what was [lent](Self::lend).
+    pub(crate) fn take_back(&mut self, source: IpAddr, released: usize, ledger: &mut Ledger) {
+        let less = Usage { flows: 0, bytes: octets(released) };
+        self.usage = self.usage.without(less);
+        ledger.remove(source, less);
+    }
+
+    /// Clients that were answered and have not said anything since.
+    pub(crate) const fn half_open(&self) -> u32 {
+        self.half_open
     }
 
     /// Where the SYN of a flow is held.

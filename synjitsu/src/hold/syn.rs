@@ -3,10 +3,13 @@
 //! The first transmission is kept and the others are counted: they say the same. Only the initial sequence
 //! number tells a new attempt from the same one.
 
+use std::time::Duration;
+
 use policies::Instant;
 
 use crate::flow::FlowKey;
 use crate::frame::Segment;
+use crate::handshake::Client;
 use crate::replay::Replay;
 use crate::seq::SeqNumber;
 
@@ -19,11 +22,32 @@ pub(crate) struct HeldSyn {
     pub(crate) refused: bool,
     /// How the SYN is being given to the guest, if the port is open.
     pub(crate) replay: Option<Replay>,
+    /// The connection with the client, if it was answered already.
+    pub(crate) answered: Option<Box<Answered>>,
+}
+
+/// A connection that the switch has answered in the guest's name.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) client: Client,
+    /// The answer is given once more at the point, unless the client has shown that it got it; and how long the next
+    /// wait is (RFC 6298).
+    pub(crate) again: Option<(Instant, Duration)>,
 }
 
 impl HeldSyn {
     pub(crate) const fn new(key: FlowKey, segment: Segment) -> Self {
-        Self { key, segment, refused: false, replay: None }
+        Self { key, segment, refused: false, replay: None, answered: None }
+    }
+
+    /// Whether the client was answered and has not said anything since.
+    pub(crate) fn is_half_open(&self) -> bool {
+        self.answered.as_ref().is_some_and(|answered| !answered.client.is_established())
+    }
+
+    /// Whether the client has seen our answer, so that its address is not forged.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.answered.as_ref().is_some_and(|answered| answered.client.is_established())
     }
 
     /// What the guest acknowledges with its SYN-ACK, without octets in the SYN (RFC 9293, section 3.5).

@@ -29,6 +29,10 @@ impl Port {
             // Only after the hold time was made longer; a flow is kept once.
             self.drop_passed(serial, shared);
         }
+        if let Some(offer) = self.may_answer(packet) {
+            self.answer_syn(now, key, segment, (packet, &offer), shared);
+            return;
+        }
         let kind = Kind::Syn(HeldSyn::new(key, *segment));
         let Some(serial) = self.hold(now, packet, kind, shared) else {
             if self.refuse(now, Trigger::TcpSyn, packet, shared) && shared.resets.try_take(now) {
@@ -77,19 +81,19 @@ impl Port {
     ) -> Option<Serial> {
         let limits = HoldLimits::from(&self.settings.hold);
         // Asked before anything is copied: a flood must not even cost that.
-        if !self.hold.has_room(packet.bytes.len(), limits, (shared.usage, shared.config.hold)) {
+        if !self.hold.has_room(packet.source, packet.bytes.len(), limits, &shared.held) {
             return None;
         }
         let deadline = now + self.settings.hold.time;
         let held = Held::new(now, deadline, packet, kind);
         let serial = shared.next_serial();
-        self.hold.insert(serial, held, &mut shared.usage);
+        self.hold.insert(serial, held, &mut shared.held);
         shared.timers.set(deadline, Timer::Expire(self.settings.service, serial));
         Some(serial)
     }
 
     /// A bound was reached; returns whether the client is to be told.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         now: Instant,
         trigger: Trigger,
@@ -119,6 +123,10 @@ impl Port {
         let generation = instance.generation;
         let service = self.settings.service;
         let Some(held) = self.hold.get(serial) else { return };
+        if matches!(&held.kind, Kind::Syn(syn) if syn.is_half_open()) {
+            // Whoever does not answer is no client; a guest is not to be bothered with it.
+            return;
+        }
         shared.counters.replays += 1;
         shared.send_to_guest(&self.settings, generation, &held.packet, out);
         let Some((syn, _)) = self.hold.syn_mut(serial) else {
@@ -218,7 +226,10 @@ impl Port {
         let Some(held) = self.end(now, serial, outcome, shared) else { return };
         match &held.kind {
             Kind::Syn(syn) => {
-                shared.reset(reset::answer(&syn.key, &syn.segment));
+                shared.reset(match &syn.answered {
+                    Some(answered) => answered.client.reset(answered.client.iss().after(1)),
+                    None => reset::answer(&syn.key, &syn.segment),
+                });
                 self.retract(syn, shared, out);
                 self.abandon_story(&syn.key, shared);
             }
@@ -247,7 +258,7 @@ impl Port {
         shared: &mut Shared,
     ) -> Option<Held> {
         let service = self.settings.service;
-        let held = self.hold.remove(serial, &mut shared.usage)?;
+        let held = self.hold.remove(serial, &mut shared.held)?;
         if let Some(deadline) = held.deadline {
             shared.timers.clear(deadline, Timer::Expire(service, serial));
         }
@@ -255,6 +266,11 @@ impl Port {
             && let Some(at) = syn.replay_at()
         {
             shared.timers.clear(at, Timer::Replay(service, serial));
+        }
+        if let Kind::Syn(syn) = &held.kind
+            && let Some((at, _)) = syn.answered.as_ref().and_then(|answered| answered.again)
+        {
+            shared.timers.clear(at, Timer::Answer(service, serial));
         }
         shared.tell(Event::HoldEnded { service, outcome, waited: now - held.since });
         Some(held)

@@ -30,9 +30,10 @@ impl Port {
                 remote: packet.source,
                 remote_port: segment.source_port,
             };
-            match self.hold.find(&key) {
-                Some(serial) => self.inbound_of_held(now, serial, segment, packet, shared, out),
-                None => self.inbound_tcp(now, key, segment, packet, shared, out),
+            if let Some(serial) = self.hold.find(&key) {
+                self.inbound_of_held(now, serial, segment, packet, shared, out);
+            } else if !self.inbound_spliced(now, &key, segment, packet, shared, out) {
+                self.inbound_tcp(now, key, segment, packet, shared, out);
             }
             return;
         }
@@ -62,20 +63,27 @@ impl Port {
         shared: &mut Shared,
         out: &mut impl FrameSink,
     ) {
-        let hold_time = self.settings.hold.time;
+        if self.open_by_cookie(now, &key, segment, packet, shared, out) {
+            return;
+        }
+        let settled = self.is_settled(now, segment.destination_port);
+        let crowded = self.is_crowded();
         match &mut self.gate {
             Gate::Open(instance) => {
                 let tracked = instance.flows.sent_to_guest(now, key, segment);
                 let mut keep = false;
                 if segment.is_first_syn() {
-                    // A guest that had so long to listen means its RST; and where it has been seen to listen,
-                    // there is nothing to hide.
-                    let settled = instance.opened_at + hold_time <= now
-                        || instance.listening.contains(&segment.destination_port);
                     if tracked.is_unknown() && !settled {
                         self.hold_syn(now, key, segment, packet, shared, out);
                         return;
                     }
+                    if tracked.is_unknown()
+                        && crowded
+                        && self.relieve(now, &key, segment, packet, shared, out)
+                    {
+                        return;
+                    }
+                    let Gate::Open(instance) = &mut self.gate else { return };
                     keep = tracked.is_unknown() || !instance.flows.has_accepted(&key, segment);
                 }
                 shared.note_flow(self.settings.service, key, tracked);
@@ -112,6 +120,14 @@ impl Port {
     ) {
         let Some((syn, _)) = self.hold.syn_mut(serial) else { return };
         let key = syn.key;
+        if let Some(answered) = &syn.answered {
+            // An open connection is not given up for a SYN, which may be forged (RFC 5961, section 4).
+            let keeps = answered.client.is_established() || syn.is_same_attempt(segment);
+            if keeps || !segment.is_first_syn() {
+                self.hear_client(now, serial, segment, packet, shared, out);
+                return;
+            }
+        }
         if syn.is_same_attempt(segment) {
             shared.counters.held_retransmissions += 1;
             match &mut self.gate {
@@ -135,7 +151,7 @@ impl Port {
     }
 
     /// The client has given up a held flow.
-    fn withdraw(
+    pub(super) fn withdraw(
         &mut self,
         now: Instant,
         serial: Serial,

@@ -1,13 +1,15 @@
 //! A service's port: closed, and its clients are held; or open, and they are its guest's.
 //!
 //! `inbound` is what clients send, `outbound` what the guest sends, `held` how a held packet goes its way,
-//! `passed` what is kept of one that was not held, `story` which milestones are told, and this file how the
-//! port opens and closes.
+//! `answer` how a client is answered in the guest's name and `splice` how it comes to the guest, `passed` what is kept
+//! of a SYN that was not held, `story` which milestones are told, and this file how the port opens and closes.
 
+mod answer;
 mod held;
 mod inbound;
 mod outbound;
 mod passed;
+mod splice;
 mod story;
 
 use std::collections::BTreeSet;
@@ -23,6 +25,7 @@ use crate::timer::Timer;
 use crate::{Event, FrameSink, HoldOutcome, ServicePort, Trigger, reset};
 
 pub(crate) use outbound::Verdict;
+use splice::Splices;
 use story::Story;
 
 /// Wakes of one service are at least so far apart.
@@ -42,6 +45,8 @@ pub(crate) struct Port {
     passed: Hold,
     /// When the owner was last told to wake the service, since the port was last opened.
     woken: Option<Instant>,
+    /// The same for wakes by clients whose address is not forged.
+    woken_by_proof: Option<Instant>,
     /// The flow whose milestones are told.
     story: Story,
 }
@@ -62,6 +67,8 @@ struct Instance {
     /// Ports on which it accepted a connection.
     listening: BTreeSet<u16>,
     flows: FlowTable,
+    /// Connections whose numbers differ on both sides.
+    splices: Splices,
 }
 
 impl Port {
@@ -73,6 +80,7 @@ impl Port {
             hold: Hold::default(),
             passed: Hold::default(),
             woken: None,
+            woken_by_proof: None,
             story: Story::default(),
         }
     }
@@ -150,7 +158,7 @@ impl Port {
             self.shut(before, shared);
         }
         self.newest = Some(generation);
-        self.woken = None;
+        (self.woken, self.woken_by_proof) = (None, None);
         self.gate = Gate::Open(Instance {
             generation,
             opened_at: now,
@@ -158,6 +166,7 @@ impl Port {
             last_packet: self.hold.iter().map(|(_, held)| held.since).max(),
             listening: BTreeSet::new(),
             flows: FlowTable::default(),
+            splices: Splices::default(),
         });
         for serial in self.hold.serials() {
             self.release(now, serial, shared, out);
@@ -219,21 +228,28 @@ impl Port {
     }
 
     /// A connection was silent for too long.
-    pub(crate) fn forget(&mut self, key: &FlowKey) {
+    pub(crate) fn forget(&mut self, key: &FlowKey, shared: &mut Shared) {
         if let Gate::Open(instance) = &mut self.gate {
             instance.flows.forget(key);
+            self.unsplice(key, shared);
         }
     }
 
     fn end_flows(&mut self, shared: &mut Shared, choose: impl Fn(&FlowKey) -> bool) {
         let Gate::Open(instance) = &mut self.gate else { return };
-        for open in instance.flows.drain(choose) {
+        let mut ends = Vec::new();
+        for open in instance.flows.drain(&choose) {
             shared.timers.clear(open.deadline, Timer::Forget(self.settings.service, open.key));
             // Whoever has begun anew from the same port knows nothing of the old connection.
             if self.hold.find(&open.key).is_none() {
-                shared.reset(reset::end(&open));
+                ends.push(instance.splices.end(&open));
             }
         }
+        let spliced: Vec<_> = instance.splices.keys().filter(|key| choose(key)).copied().collect();
+        for key in spliced {
+            self.unsplice(&key, shared);
+        }
+        ends.into_iter().for_each(|end| shared.reset(end));
     }
 
     /// Resets clients whose SYN went straight to the guest and was not answered.
@@ -263,9 +279,18 @@ impl Port {
         source: IpAddr,
         shared: &mut Shared,
     ) {
-        let again = self.woken.is_none_or(|last| now - last >= WAKE_INTERVAL);
-        if self.generation().is_none() && self.settings.wake_on_packet && again {
-            self.woken = Some(now);
+        // A wake by somebody who may not exist may be refused; one by somebody who does is told all the same.
+        let woken = match trigger {
+            Trigger::TcpHandshake => &mut self.woken_by_proof,
+            Trigger::TcpSyn | Trigger::Udp | Trigger::IcmpEcho => &mut self.woken,
+        };
+        let again = woken.is_none_or(|last| now - last >= WAKE_INTERVAL);
+        let may_wake = match trigger {
+            Trigger::IcmpEcho => self.settings.wake_on_echo,
+            Trigger::TcpSyn | Trigger::TcpHandshake | Trigger::Udp => self.settings.wake_on_packet,
+        };
+        if matches!(self.gate, Gate::Closed) && may_wake && again {
+            *woken = Some(now);
             shared.counters.wakes += 1;
             shared.tell(Event::Wake { service: self.settings.service, trigger, source, at: now });
         }

@@ -9,6 +9,7 @@ use crate::flow::{Entered, FlowKey, Tracked};
 use crate::frame::{Packet, Segment, Transport};
 use crate::hold::Serial;
 use crate::shared::Shared;
+use crate::tcp::Offer;
 use crate::{FrameSink, HoldOutcome, MilestoneKind};
 
 /// What becomes of a guest's packet.
@@ -16,6 +17,8 @@ use crate::{FrameSink, HoldOutcome, MilestoneKind};
 pub(crate) enum Verdict {
     /// It goes to whoever has its destination address.
     Forward,
+    /// What was written to the scratch buffer goes there in its place.
+    ForwardScratch,
     /// It goes nowhere, and is counted.
     Stop,
 }
@@ -46,14 +49,11 @@ impl Port {
                     remote_port: segment.destination_port,
                 };
                 match self.hold.find(&key) {
-                    Some(serial) => self.outbound_of_held(now, serial, key, segment, shared, out),
-                    None => {
-                        if segment.syn || segment.rst {
-                            self.answer_passed(now, &key, segment, shared);
-                        }
-                        self.track_outbound(now, key, segment, shared);
-                        Verdict::Forward
+                    Some(serial) => {
+                        let answer = (packet, segment);
+                        self.outbound_of_held(now, serial, key, answer, shared, out)
                     }
+                    None => self.outbound_tcp(now, key, (packet, segment), shared, out),
                 }
             }
             Transport::Icmp(icmp) => {
@@ -70,12 +70,31 @@ impl Port {
                 Verdict::Forward
             }
         };
-        if verdict == Verdict::Forward
+        if verdict != Verdict::Stop
             && let Gate::Open(instance) = &mut self.gate
         {
             instance.last_packet = Some(now);
         }
         verdict
+    }
+
+    /// A segment of a flow that is not held.
+    fn outbound_tcp(
+        &mut self,
+        now: Instant,
+        key: FlowKey,
+        (packet, segment): (&Packet<'_>, &Segment),
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) -> Verdict {
+        if segment.syn || segment.rst {
+            self.answer_passed(now, &key, segment, shared);
+        }
+        if let Some(verdict) = self.outbound_spliced(now, &key, segment, packet, shared, out) {
+            return verdict;
+        }
+        self.track_outbound(now, key, segment, shared);
+        Verdict::Forward
     }
 
     /// A segment of a flow whose SYN the guest was given, maybe more than once.
@@ -84,13 +103,19 @@ impl Port {
         now: Instant,
         serial: Serial,
         key: FlowKey,
-        segment: &Segment,
+        (packet, segment): (&Packet<'_>, &Segment),
         shared: &mut Shared,
         out: &mut impl FrameSink,
     ) -> Verdict {
-        let Some((syn, _)) = self.hold.syn_mut(serial) else { return Verdict::Stop };
+        let settled = self.is_settled(now, segment.source_port);
+        let Some((syn, held)) = self.hold.syn_mut(serial) else { return Verdict::Stop };
         if segment.rst {
-            self.hide_refusal(now, serial, shared);
+            if settled && syn.answered.is_some() && syn.is_refused_by(segment) {
+                // It listens, and does not want this one.
+                self.give_up(now, serial, HoldOutcome::Refused, shared, out);
+            } else {
+                self.hide_refusal(now, serial, shared);
+            }
             return Verdict::Stop;
         }
         if !syn.is_accepted_by(segment) {
@@ -98,13 +123,21 @@ impl Port {
             self.reject_answer(now, serial, segment, shared, out);
             return Verdict::Stop;
         }
+        if let Some(answer) = packet.tcp().map(|tcp| Offer::of(&tcp)) {
+            let asked = Packet::parse(held).ok().and_then(|syn| Some(Offer::of(&syn.tcp()?)));
+            shared.learned.learn(self.settings.image, &key, &asked.unwrap_or_default(), answer);
+            if syn.answered.is_some() {
+                self.splice(now, serial, segment, &answer, shared, out);
+                return Verdict::Stop;
+            }
+        }
         self.end(now, serial, HoldOutcome::HandedOver, shared);
         self.continue_story(&key, now, MilestoneKind::HandedOver, shared);
         self.track_outbound(now, key, segment, shared);
         Verdict::Forward
     }
 
-    fn track_outbound(
+    pub(super) fn track_outbound(
         &mut self,
         now: Instant,
         key: FlowKey,

@@ -33,7 +33,7 @@ impl Port {
         }
         let limits = HoldLimits::from(&self.settings.hold);
         let length = packet.bytes.len();
-        while !self.passed.has_room(length, limits, (shared.passed, shared.config.hold)) {
+        while !self.passed.has_room(packet.source, length, limits, &shared.passed) {
             let Some(oldest) = self.passed.oldest() else {
                 self.abandon_story(&key, shared);
                 return;
@@ -86,10 +86,10 @@ impl Port {
         let limits = HoldLimits::from(&self.settings.hold);
         for serial in self.passed.serials() {
             let Some(held) = self.passed.remove(serial, &mut shared.passed) else { continue };
-            if self.hold.has_room(held.packet.len(), limits, (shared.usage, shared.config.hold)) {
+            if self.hold.has_room(held.source, held.packet.len(), limits, &shared.held) {
                 shared.counters.held_syns += 1;
                 // The deadline stays, and its timer with it.
-                self.hold.insert(serial, held, &mut shared.usage);
+                self.hold.insert(serial, held, &mut shared.held);
             } else if let Some(deadline) = held.deadline {
                 shared.timers.clear(deadline, Timer::Expire(self.settings.service, serial));
             }

@@ -118,7 +118,7 @@ impl Model {
         let mut settings = port();
         settings.hold.flows = flows;
         settings.hold.overflow = overflow;
-        settings.wake_on_packet = wake_on_packet;
+        (settings.wake_on_packet, settings.wake_on_echo) = (wake_on_packet, wake_on_packet);
         Self {
             world: World::with(settings),
             flows,

@@ -1,0 +1,339 @@
+//! The client's side of a connection that the switch answers: the part of a TCB that receives (RFC 9293, section 3.3.1).
+//!
+//! Data are taken in order only and acknowledged at once; what is out of order is dropped and asked for again, so
+//! that nothing is ever acknowledged that is not kept.
+
+use std::collections::VecDeque;
+
+use crate::flow::FlowKey;
+use crate::frame::Segment;
+use crate::seq::SeqNumber;
+use crate::tcp::{Draft, Offer};
+
+/// The largest segment that everybody takes (RFC 9293, section 3.7.1).
+const DEFAULT_MSS_V4: u16 = 536;
+const DEFAULT_MSS_V6: u16 = 1220;
+/// The shift of our windows while nobody knows that of the guest.
+const DEFAULT_SCALE: u8 = 7;
+
+/// What client and switch have agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// The largest segment that the client takes.
+    pub(crate) client_mss: u16,
+    /// The largest one that we have said we take.
+    pub(crate) our_mss: u16,
+    /// The shifts of the client's windows and of ours, if windows are scaled at all (RFC 7323, section 2.2).
+    pub(crate) scale: Option<(u8, u8)>,
+    /// Whether selective acknowledgments may be sent.
+    pub(crate) sack: bool,
+}
+
+impl Terms {
+    /// What follows from the client's offer and what its guest is known to offer. `max_mss` fits the network.
+    pub(crate) fn agree(client: &Offer, guest: Option<&Offer>, max_mss: u16, v6: bool) -> Self {
+        let default = if v6 { DEFAULT_MSS_V6 } else { DEFAULT_MSS_V4 };
+        let ours = guest.map_or(Some(DEFAULT_SCALE), |guest| guest.window_scale);
+        Self {
+            client_mss: client.mss.unwrap_or(default).clamp(64, max_mss),
+            our_mss: guest.map_or(max_mss, |guest| guest.mss.unwrap_or(default).min(max_mss)),
+            scale: client.window_scale.zip(ours),
+            sack: client.sack && guest.is_none_or(|guest| guest.sack),
+        }
+    }
+
+    /// What the guest is offered in the client's name.
+    pub(crate) const fn for_guest(&self) -> Offer {
+        let window_scale = match self.scale {
+            Some((client, _)) => Some(client),
+            None => None,
+        };
+        let mss = Some(self.client_mss);
+        Offer { mss, window_scale, sack: self.sack, signed: false, window: 0 }
+    }
+
+    fn for_client(&self) -> Offer {
+        let window_scale = self.scale.map(|(_, ours)| ours);
+        Offer { mss: Some(self.our_mss), window_scale, sack: self.sack, signed: false, window: 0 }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Client {
+    key: FlowKey,
+    terms: Terms,
+    iss: SeqNumber,
+    irs: SeqNumber,
+    /// Whether our SYN is acknowledged.
+    established: bool,
+    rcv_nxt: SeqNumber,
+    /// Where the window ends that the client was promised; never goes back.
+    edge: SeqNumber,
+    /// Taken and not acknowledged by the guest, the FIN not included.
+    data: VecDeque<u8>,
+    fin: bool,
+    /// What the client has acknowledged, SND.UNA.
+    una: SeqNumber,
+    /// The client's window in octets, SND.WND.
+    window: u32,
+}
+
+/// What follows from a segment of the client.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) reply: Reply,
+    /// The handshake is finished by it.
+    pub(crate) opened: bool,
+    /// Octets taken.
+    pub(crate) taken: usize,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reply {
+    #[default]
+    None,
+    /// Say what is expected next.
+    Ack,
+    /// Say the second part of the handshake again.
+    SynAck,
+    /// The segment acknowledges what was never sent: refuse it with this number (RFC 9293, section 3.10.7.4).
+    Reset(SeqNumber),
+    /// The client is gone.
+    Gone,
+}
+
+impl Heard {
+    fn reply(reply: Reply) -> Self {
+        Self { reply, ..Self::default() }
+    }
+}
+
+impl Client {
+    /// A client whose SYN is `irs` and gets the answer `iss`; it may send `limit` octets before the guest is there.
+    pub(crate) fn new(
+        key: FlowKey,
+        terms: Terms,
+        (irs, iss): (SeqNumber, SeqNumber),
+        window: u16,
+        limit: u32,
+    ) -> Self {
+        let rcv_nxt = irs.after(1);
+        // In a SYN-ACK a window cannot be scaled.
+        let promised = if terms.scale.is_some() { limit } else { limit.min(u16::MAX.into()) };
+        Self {
+            key,
+            terms,
+            iss,
+            irs,
+            established: false,
+            rcv_nxt,
+            edge: rcv_nxt.after(promised),
+            data: VecDeque::new(),
+            fin: false,
+            una: iss,
+            window: window.into(),
+        }
+    }
+
+    pub(crate) const fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    pub(crate) const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub(crate) const fn is_established(&self) -> bool {
+        self.established
+    }
+
+    /// The client's initial sequence number.
+    pub(crate) const fn irs(&self) -> SeqNumber {
+        self.irs
+    }
+
+    /// Ours.
+    pub(crate) const fn iss(&self) -> SeqNumber {
+        self.iss
+    }
+
+    pub(crate) const fn rcv_nxt(&self) -> SeqNumber {
+        self.rcv_nxt
+    }
+
+    pub(crate) const fn edge(&self) -> SeqNumber {
+        self.edge
+    }
+
+    pub(crate) const fn una(&self) -> SeqNumber {
+        self.una
+    }
+
+    pub(crate) const fn window(&self) -> u32 {
+        self.window
+    }
+
+    pub(crate) const fn fin(&self) -> bool {
+        self.fin
+    }
+
+    pub(crate) const fn data(&self) -> &VecDeque<u8> {
+        &self.data
+    }
+
+    /// The guest has acknowledged so many octets of data.
+    pub(crate) fn forget_data(&mut self, octets: usize) {
+        self.data.drain(..octets.min(self.data.len()));
+    }
+
+    /// Promises the client a window up to `edge`, unless it has more already.
+    pub(crate) fn promise(&mut self, edge: SeqNumber) {
+        self.edge = self.edge.latest(edge);
+    }
+
+    /// What is left of the promised window, in octets.
+    pub(crate) const fn room(&self) -> u32 {
+        self.edge.distance_from(self.rcv_nxt)
+    }
+
+    /// The answer to the client's SYN.
+    pub(crate) fn syn_ack(&self) -> Vec<u8> {
+        let draft = Draft::to_remote(&self.key, self.iss, Some(self.irs.after(1)));
+        let window = u16::try_from(self.room()).unwrap_or(u16::MAX);
+        let options = self.terms.for_client().options();
+        Draft { syn: true, window, options: &options, ..draft }.packet()
+    }
+
+    /// The SYN for the guest, in the client's name.
+    pub(crate) fn syn_for_guest(&self) -> Vec<u8> {
+        let draft = Draft::to_guest(&self.key, self.irs, None);
+        let window = u16::try_from(self.window).unwrap_or(u16::MAX);
+        let options = self.terms.for_guest().options();
+        Draft { syn: true, window, options: &options, ..draft }.packet()
+    }
+
+    /// Says what is expected next and how much; `snd_nxt` is the number of the service's next octet.
+    pub(crate) fn ack(&self, snd_nxt: SeqNumber) -> Vec<u8> {
+        let draft = Draft::to_remote(&self.key, snd_nxt, Some(self.rcv_nxt));
+        Draft { window: self.window_field(), ..draft }.packet()
+    }
+
+    /// Ends the connection.
+    pub(crate) fn reset(&self, snd_nxt: SeqNumber) -> Vec<u8> {
+        Draft { rst: true, ..Draft::to_remote(&self.key, snd_nxt, Some(self.rcv_nxt)) }.packet()
+    }
+
+    /// What is left of the promised window, as it is sent.
+    pub(crate) fn window_field(&self) -> u16 {
+        let shift = self.terms.scale.map_or(0, |(_, ours)| ours);
+        u16::try_from(self.room() >> shift).unwrap_or(u16::MAX)
+    }
+
+    /// Takes a segment of the client (RFC 9293, section 3.10.7.4). `snd_nxt` is the number of the service's next octet; at
+    /// most `space` octets may be kept.
+    pub(crate) fn hear(
+        &mut self,
+        segment: &Segment,
+        payload: &[u8],
+        snd_nxt: SeqNumber,
+        space: usize,
+    ) -> Heard {
+        if !self.established && segment.is_first_syn() && segment.seq == self.irs {
+            return Heard::reply(Reply::SynAck);
+        }
+        if segment.rst {
+            return self.hear_reset(segment);
+        }
+        if segment.syn {
+            // RFC 5961, section 4.2: a client that really begins anew answers this with a RST.
+            return Heard::reply(if self.established { Reply::Ack } else { Reply::None });
+        }
+        let Some(ack) = segment.ack else { return Heard::default() };
+        if !self.is_acceptable(segment) {
+            return Heard::reply(if self.established { Reply::Ack } else { Reply::SynAck });
+        }
+        let opened = !self.established;
+        if opened && ack != self.iss.after(1) {
+            return Heard::reply(Reply::Reset(ack));
+        }
+        if !opened && !self.hear_ack(ack, snd_nxt) {
+            return Heard::reply(Reply::Ack);
+        }
+        if opened {
+            self.established = true;
+            self.una = ack;
+        }
+        self.hear_window(segment);
+        let (taken, reply) = self.take(segment, payload, space);
+        Heard { reply: if reply { Reply::Ack } else { Reply::None }, opened, taken }
+    }
+
+    /// A RST counts only with exactly the number that is expected; near it, it is questioned (RFC 5961, section 3.2).
+    fn hear_reset(&self, segment: &Segment) -> Heard {
+        let exact = segment.seq == self.rcv_nxt;
+        let of_syn = !self.established && segment.seq == self.irs;
+        let near = segment.seq.distance_from(self.rcv_nxt) < self.room();
+        Heard::reply(match (exact || of_syn, near && self.established) {
+            (true, _) => Reply::Gone,
+            (false, true) => Reply::Ack,
+            (false, false) => Reply::None,
+        })
+    }
+
+    /// RFC 9293, section 3.4: some of the segment lies in the window; a bare one at its very end counts as well, since
+    /// acknowledgments must get through while the window is closed.
+    fn is_acceptable(&self, segment: &Segment) -> bool {
+        let length = segment.len();
+        let begins = segment.seq.distance_from(self.rcv_nxt) <= self.room();
+        let last = segment.seq.after(length.wrapping_sub(1));
+        let ends = length > 0 && last.distance_from(self.rcv_nxt) < self.room();
+        match (length, self.room()) {
+            (0, _) => begins,
+            // What is sent into a closed window to probe it is refused, but answered.
+            (_, 0) => false,
+            _ => (begins && segment.seq.distance_from(self.rcv_nxt) < self.room()) || ends,
+        }
+    }
+
+    /// Returns whether the acknowledgment is possible.
+    fn hear_ack(&mut self, ack: SeqNumber, snd_nxt: SeqNumber) -> bool {
+        if snd_nxt.precedes(ack) {
+            return false;
+        }
+        self.una = self.una.latest(ack);
+        true
+    }
+
+    fn hear_window(&mut self, segment: &Segment) {
+        let shift = self.terms.scale.map_or(0, |(client, _)| client);
+        self.window = u32::from(segment.window) << shift;
+    }
+
+    /// Keeps what comes next in order; returns how much, and whether there is something to say about it.
+    fn take(&mut self, segment: &Segment, payload: &[u8], space: usize) -> (usize, bool) {
+        if payload.is_empty() && !segment.fin {
+            return (0, false);
+        }
+        let known = self.rcv_nxt.distance_from(segment.seq);
+        let beyond = segment.seq.distance_from(self.rcv_nxt);
+        let in_order = segment.seq == self.rcv_nxt || beyond > 1 << 31;
+        if !in_order || self.fin {
+            return (0, true);
+        }
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        let new = payload.get(known..).unwrap_or_default();
+        let room = usize::try_from(self.room()).unwrap_or(usize::MAX).min(space);
+        let taken = &new[..new.len().min(room)];
+        self.data.extend(taken);
+        let count = u32::try_from(taken.len()).unwrap_or(0);
+        self.rcv_nxt = self.rcv_nxt.after(count);
+        // A FIN takes no room in the buffer, but it has a number, which must lie in the window.
+        if segment.fin && taken.len() == new.len() && segment.end() == self.rcv_nxt.after(1) {
+            self.fin = true;
+            self.rcv_nxt = self.rcv_nxt.after(1);
+            self.edge = self.edge.latest(self.rcv_nxt);
+        }
+        (taken.len(), true)
+    }
+}

@@ -1,0 +1,101 @@
+//! SYN cookies (RFC 4987, section 3.6): everything about a SYN is in the number that answers it.
+//!
+//! ```text
+//!    31             9 8    7 6    5  4   3       0
+//!   | MAC (23 bits)  | slot | MSS  |SACK| scale   |
+//! ```
+//!
+//! The MAC covers both addresses and ports, the client's initial sequence number, the time and the other bits. A cookie is
+//! good for one to two slots. Whoever does not see the answer has to guess 23 bits, once for each connection.
+
+use policies::Instant;
+
+use super::Numbers;
+use crate::flow::FlowKey;
+use crate::seq::SeqNumber;
+use crate::tcp::Offer;
+
+/// How long a slot is: an answer that takes longer than this is lost.
+const SLOT_SECONDS: u64 = 64;
+const MAC_SHIFT: u32 = 9;
+/// The sizes that fit two bits; the largest that is not more than the client's own is meant.
+const SIZES: [u16; 4] = [536, 1220, 1400, 1460];
+/// Stands for a client that offered no window scale.
+const NO_SCALE: u32 = 15;
+/// Keeps the MAC apart from other uses of the secret.
+const PURPOSE: u64 = 1;
+
+/// When cookies were given out, and the check of what comes back.
+#[derive(Debug)]
+pub(crate) struct Cookies {
+    numbers: Numbers,
+    /// The slot in which one was last given out.
+    given: Option<u64>,
+}
+
+impl Cookies {
+    pub(crate) const fn new(numbers: Numbers) -> Self {
+        Self { numbers, given: None }
+    }
+
+    /// The initial sequence number that stands for a client's SYN and `offer`.
+    pub(crate) fn give(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        irs: SeqNumber,
+        offer: &Offer,
+    ) -> SeqNumber {
+        let slot = slot(now);
+        self.given = Some(slot);
+        let size = offer.mss.unwrap_or(SIZES[0]);
+        let index = SIZES.iter().rposition(|known| *known <= size).unwrap_or(0);
+        let index = u32::try_from(index).unwrap_or(0);
+        let scale = offer.window_scale.map_or(NO_SCALE, u32::from);
+        let bits = low_two(slot) << 7 | index << 5 | u32::from(offer.sack) << 4 | scale;
+        SeqNumber(self.mac(key, irs, slot, bits) << MAC_SHIFT | bits)
+    }
+
+    /// What the SYN offered that `iss` was given for, if it was.
+    pub(crate) fn check(
+        &self,
+        now: Instant,
+        key: &FlowKey,
+        irs: SeqNumber,
+        iss: SeqNumber,
+    ) -> Option<Offer> {
+        let current = slot(now);
+        // Most of the time none is about, and then nobody can guess one.
+        self.given.filter(|given| current.saturating_sub(*given) <= 1)?;
+        let bits = iss.0 & ((1 << MAC_SHIFT) - 1);
+        let slot = [Some(current), current.checked_sub(1)]
+            .into_iter()
+            .flatten()
+            .find(|slot| low_two(*slot) == bits >> 7)?;
+        if self.mac(key, irs, slot, bits) != iss.0 >> MAC_SHIFT {
+            return None;
+        }
+        let index = usize::try_from(bits >> 5 & 3).unwrap_or(0);
+        let scale = bits & 15;
+        Some(Offer {
+            mss: SIZES.get(index).copied(),
+            window_scale: u8::try_from(scale).ok().filter(|_| scale != NO_SCALE),
+            sack: bits >> 4 & 1 == 1,
+            ..Offer::default()
+        })
+    }
+
+    fn mac(&self, key: &FlowKey, irs: SeqNumber, slot: u64, bits: u32) -> u32 {
+        let more = (slot << 41) ^ (u64::from(bits) << 32) ^ u64::from(irs.0);
+        let hash = self.numbers.hash(key, PURPOSE, more) >> (32 + MAC_SHIFT);
+        u32::try_from(hash).unwrap_or(0)
+    }
+}
+
+fn slot(now: Instant) -> u64 {
+    now.as_nanos() / (SLOT_SECONDS * 1_000_000_000)
+}
+
+fn low_two(slot: u64) -> u32 {
+    u32::try_from(slot & 3).unwrap_or(0)
+}

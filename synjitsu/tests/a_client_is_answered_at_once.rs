@@ -1,0 +1,169 @@
+//! Hold mode `handshake`, step by step.
+
+mod support;
+
+use synjitsu::MilestoneKind::{FirstByte, HandedOver, Held, Replayed};
+use synjitsu::{Event, HoldMode, HoldOutcome, ServicePort, Trigger};
+
+use support::segment::{ack, fin, rst, rst_ack, syn, syn_ack};
+use support::{HOLD_TIME, Segment, World, ms, port};
+
+fn answering() -> ServicePort {
+    let mut settings = port();
+    settings.hold.mode = HoldMode::Handshake;
+    settings
+}
+
+/// A client that has sent its SYN, and the number of our answer.
+fn answered(world: &mut World) -> u32 {
+    world.client(syn(1000));
+    let [answer] = world.client_got()[..] else { panic!("one answer") };
+    assert_eq!(answer, syn_ack(answer.seq, 1001));
+    answer.seq
+}
+
+/// The same, and its handshake is finished.
+fn established(world: &mut World) -> u32 {
+    let iss = answered(world);
+    world.client(ack(1001, iss.wrapping_add(1)));
+    assert_eq!(world.client_got(), []);
+    iss
+}
+
+#[test]
+fn early_data_are_taken_and_given_to_the_guest_in_its_own_numbers() {
+    for v6 in [false, true] {
+        let over = |segment| Segment { v6, ..segment };
+        let mut world = World::with(answering());
+        world.client(over(syn(1000)));
+        let [answer] = world.client_got()[..] else { panic!("one answer") };
+        let iss = answer.seq;
+        let ours = |octets| iss.wrapping_add(octets);
+        assert_eq!(answer, over(syn_ack(iss, 1001)));
+        assert_eq!(world.wakes(), 1);
+        world.client(over(ack(1001, ours(1))));
+        world.client(over(ack(1001, ours(1)).with(10)));
+        assert_eq!(world.client_got(), [over(ack(ours(1), 1011))]);
+        assert_eq!((world.activity().2, world.guest_got(1)), (1, vec![]));
+
+        world.open(1);
+        assert_eq!(world.guest_got(1), [over(syn(1000))]);
+        world.client(over(ack(1011, ours(1)).with(5)));
+        assert_eq!(world.client_got(), [over(ack(ours(1), 1016))]);
+        world.guest(1, over(syn_ack(9000, 1001)));
+        assert_eq!(world.guest_got(1), [over(ack(1001, 9001).with(15))]);
+        assert_eq!(world.client_got(), []);
+        assert_eq!(world.outcomes(), [HoldOutcome::HandedOver]);
+        assert_eq!(world.activity().1, 1);
+
+        // The guest acknowledges and answers; from here on only numbers differ.
+        world.guest(1, over(ack(9001, 1016)));
+        assert_eq!(world.client_got(), [], "the client knows already");
+        world.guest(1, over(ack(9001, 1016).with(7)));
+        assert_eq!(world.client_got(), [over(ack(ours(1), 1016).with(7))]);
+        assert_eq!(world.milestones(), [Held, Replayed, HandedOver, FirstByte]);
+        world.client(over(ack(1016, ours(8)).with(3)));
+        assert_eq!(world.guest_got(1), [over(ack(1016, 9008).with(3))]);
+        world.guest(1, over(fin(9008, 1019)));
+        assert_eq!(world.client_got(), [over(fin(ours(8), 1019))]);
+        world.client(over(fin(1019, ours(9))));
+        world.guest(1, over(ack(9009, 1020)));
+        assert_eq!(world.client_got(), [over(ack(ours(9), 1020))]);
+        assert_eq!(world.activity().1, 0);
+        // What comes late is translated still, and forgotten in the end.
+        world.guest(1, over(ack(9009, 1020)));
+        assert_eq!(world.client_got(), [over(ack(ours(9), 1020))]);
+        world.pass(ms(61_000));
+        assert_eq!(world.switch.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn what_is_not_kept_is_not_acknowledged() {
+    let mut settings = answering();
+    settings.hold.buffer = 2000;
+    let mut world = World::with(settings);
+    let iss = established(&mut world);
+    let expects = |number| ack(iss.wrapping_add(1), number);
+    world.client(ack(1101, iss.wrapping_add(1)).with(100));
+    assert_eq!(world.client_got(), [expects(1001)], "out of order");
+    world.client(ack(1001, iss.wrapping_add(1)).with(1400));
+    world.client(ack(2401, iss.wrapping_add(1)).with(1400));
+    assert_eq!(world.client_got(), [expects(2401), expects(3001)], "as much as there is room for");
+    world.client(ack(3001, iss.wrapping_add(1)).with(1));
+    assert_eq!(world.client_got(), [expects(3001)], "a probe of the closed window");
+    world.client(ack(3000, iss.wrapping_add(1)));
+    assert_eq!(world.client_got(), [expects(3001)], "a keep-alive");
+}
+
+#[test]
+fn a_client_that_is_gone_costs_the_guest_nothing() {
+    let mut world = World::with(answering());
+    let iss = established(&mut world);
+    world.client(ack(1001, iss.wrapping_add(1)).with(10));
+    world.client_got();
+    world.client(rst(1012));
+    assert_eq!(world.client_got(), [ack(iss.wrapping_add(1), 1011)], "near is questioned");
+    world.client(rst(1011));
+    assert_eq!(world.outcomes(), [HoldOutcome::ClientGone]);
+    world.open(1);
+    world.pass(HOLD_TIME);
+    assert_eq!(world.out.0, []);
+    assert_eq!(world.switch.poll_timeout(), None);
+}
+
+#[test]
+fn who_does_not_finish_the_handshake_is_not_shown_to_the_guest() {
+    let mut world = World::with(answering());
+    let iss = answered(&mut world);
+    world.open(1);
+    world.pass(ms(7000));
+    assert_eq!(world.guest_got(1), []);
+    let again = syn_ack(iss, 1001);
+    assert_eq!(world.client_got(), [again, again, rst_ack(iss.wrapping_add(1), 1001)]);
+    assert_eq!(world.outcomes(), [HoldOutcome::Expired]);
+}
+
+#[test]
+fn an_early_fin_reaches_the_guest_after_the_data() {
+    let mut world = World::with(answering());
+    let iss = established(&mut world);
+    world.client(fin(1001, iss.wrapping_add(1)).with(10));
+    assert_eq!(world.client_got(), [ack(iss.wrapping_add(1), 1012)]);
+    world.open(1);
+    assert_eq!(world.guest_got(1), [syn(1000)]);
+    world.guest(1, syn_ack(9000, 1001));
+    assert_eq!(world.guest_got(1), [fin(1001, 9001).with(10)]);
+    // Lost: it is sent again.
+    world.pass(ms(100));
+    assert_eq!(world.guest_got(1), [fin(1001, 9001).with(10)]);
+    world.guest(1, ack(9001, 1012).with(20));
+    assert_eq!(world.client_got(), [ack(iss.wrapping_add(1), 1012).with(20)]);
+}
+
+#[test]
+fn a_full_table_answers_with_cookies_and_a_real_client_gets_through() {
+    let mut settings = answering();
+    settings.hold.flows = 4;
+    let mut world = World::with(settings);
+    for client_port in 1..=3 {
+        world.client(syn(77).on_port(client_port));
+    }
+    assert_eq!((world.client_got().len(), world.activity().2), (3, 2), "half of it for SYNs");
+    assert_eq!(world.counter("cookies_sent"), 1);
+    world.forget();
+    let iss = answered(&mut world);
+    assert_eq!((world.activity().2, world.wakes()), (2, 0));
+    world.client(ack(1001, iss.wrapping_add(2)));
+    assert_eq!(world.activity().2, 2, "not the number that was given");
+    world.client_got();
+    world.client(ack(1001, iss.wrapping_add(1)).with(10));
+    assert_eq!(world.client_got(), [ack(iss.wrapping_add(1), 1011)]);
+    let proven =
+        |event: &Event| matches!(event, Event::Wake { trigger: Trigger::TcpHandshake, .. });
+    assert!(world.events.iter().any(proven));
+    world.open(1);
+    assert_eq!(world.guest_got(1), [syn(1000)], "the others have not shown that they exist");
+    world.guest(1, syn_ack(9000, 1001));
+    assert_eq!(world.guest_got(1), [ack(1001, 9001).with(10)]);
+}
