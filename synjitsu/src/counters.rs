@@ -66,6 +66,8 @@ counters! {
     resets_sent,
     /// ICMP and ICMPv6 destination unreachable messages sent by the switch itself.
     unreachables_sent,
+    /// ICMP and ICMPv6 messages sent by the switch itself about packets that are too long.
+    too_big_sent,
     /// ARP requests and neighbour solicitations of guests that were answered.
     neighbours_answered,
     /// Connections that are not tracked, because their instance has too many.
@@ -74,7 +76,8 @@ counters! {
     stale_commands,
     /// Not a well-formed IP packet, ARP packet or Ethernet frame.
     dropped_malformed,
-    /// Fragments for a service that is not running.
+    /// Fragments of TCP segments that would have to be translated, and other ones for a service that is not running of
+    /// which the first part is not held.
     dropped_fragment,
     /// A SYN with a wrong checksum.
     dropped_checksum,

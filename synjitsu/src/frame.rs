@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use etherparse::{
-    Icmpv4Slice, Icmpv6Slice, IpNumber, IpSlice, Ipv4HeaderSlice, Ipv6HeaderSlice, TcpSlice,
-    UdpSlice,
+    Icmpv4Slice, Icmpv6Slice, IpNumber, IpSlice, Ipv4HeaderSlice, Ipv6ExtensionSlice,
+    Ipv6HeaderSlice, TcpSlice, UdpSlice,
 };
 
 use crate::flow::FlowKey;
@@ -25,6 +25,8 @@ pub(crate) struct Packet<'a> {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) hop_limit: u8,
+    /// Whether routers may take it apart.
+    pub(crate) may_fragment: bool,
     /// Where the transport header begins in `bytes`.
     pub(crate) header: usize,
     pub(crate) transport: Transport<'a>,
@@ -38,9 +40,18 @@ pub(crate) enum Transport<'a> {
     EchoRequest,
     /// Any other ICMP message.
     Icmp(Icmp<'a>),
-    /// A part of something; what it is can be told of the first part only, so of none.
-    Fragment,
+    Fragment(Fragment),
     Other,
+}
+
+/// A part of a packet (RFC 791, section 3.2; RFC 8200, section 4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fragment {
+    /// What all parts of one packet have in common, beside their addresses.
+    pub(crate) id: u32,
+    pub(crate) protocol: IpNumber,
+    /// Whether it is the first part, which has the transport header.
+    pub(crate) first: bool,
 }
 
 /// An ICMP or ICMPv6 message.
@@ -99,11 +110,15 @@ impl<'a> Packet<'a> {
         // payload found by its distance from the end.
         let bytes = cut_to_length(bytes)?;
         let ip = IpSlice::from_slice(bytes).map_err(|_| Malformed)?;
+        let may_fragment = match &ip {
+            IpSlice::Ipv4(ip) => !ip.header().dont_fragment(),
+            IpSlice::Ipv6(_) => false,
+        };
         let payload_length = ip.payload().payload.len();
         let start = bytes.len().checked_sub(payload_length).ok_or(Malformed)?;
         let payload = bytes.get(start..).ok_or(Malformed)?;
         let transport = if ip.is_fragmenting_payload() {
-            Transport::Fragment
+            Transport::Fragment(parse_fragment(&ip).ok_or(Malformed)?)
         } else {
             parse_transport(ip.payload_ip_number(), payload, ip.ipv4().is_some())?
         };
@@ -116,6 +131,7 @@ impl<'a> Packet<'a> {
             source: ip.source_addr(),
             destination: ip.destination_addr(),
             hop_limit,
+            may_fragment,
             header: start,
             transport,
         })
@@ -163,6 +179,25 @@ fn cut_to_length(bytes: &[u8]) -> Result<&[u8], Malformed> {
         _ => return Err(Malformed),
     };
     bytes.get(..length).ok_or(Malformed)
+}
+
+fn parse_fragment(ip: &IpSlice<'_>) -> Option<Fragment> {
+    let protocol = ip.payload_ip_number();
+    let (id, offset) = match ip {
+        IpSlice::Ipv4(ip) => {
+            let header = ip.header();
+            (header.identification().into(), header.fragments_offset())
+        }
+        IpSlice::Ipv6(ip) => {
+            let fragment =
+                ip.extensions().clone().into_iter().find_map(|extension| match extension {
+                    Ipv6ExtensionSlice::Fragment(fragment) => Some(fragment),
+                    _ => None,
+                })?;
+            (fragment.identification(), fragment.fragment_offset())
+        }
+    };
+    Some(Fragment { id, protocol, first: offset.value() == 0 })
 }
 
 fn parse_transport(
@@ -222,33 +257,75 @@ impl Icmp<'_> {
         }
     }
 
-    /// The TCP flow that a destination unreachable message is about, seen from the side that the quoted
-    /// packet was addressed to.
-    pub(crate) fn refused_flow(&self) -> Option<FlowKey> {
-        let quoted = self.rest.get(4..)?;
-        let (protocol, remote, local, transport) = match self.version {
-            Version::V4 if self.kind == etherparse::icmpv4::TYPE_DEST_UNREACH => {
+    /// Whether this says that a packet did not reach anybody.
+    pub(crate) const fn is_unreachable(&self) -> bool {
+        self.kind
+            == match self.version {
+                Version::V4 => etherparse::icmpv4::TYPE_DEST_UNREACH,
+                Version::V6 => etherparse::icmpv6::TYPE_DST_UNREACH,
+            }
+    }
+
+    /// Whether this is about another packet, the start of which it quotes (RFC 1122, section 3.2.2; RFC 4443, section 2.1).
+    const fn is_error(&self) -> bool {
+        match self.version {
+            Version::V4 => matches!(self.kind, 3 | 4 | 5 | 11 | 12),
+            Version::V6 => self.kind < 128,
+        }
+    }
+
+    /// The TCP segment that an error quotes.
+    pub(crate) fn quotation(&self) -> Option<Quotation> {
+        let quoted = self.rest.get(4..).filter(|_| self.is_error())?;
+        let (protocol, from, to, length): (_, IpAddr, IpAddr, _) = match self.version {
+            Version::V4 => {
                 let header = Ipv4HeaderSlice::from_slice(quoted).ok()?;
-                let transport = quoted.get(header.slice().len()..)?;
-                let (source, destination) = (header.source_addr(), header.destination_addr());
-                (header.protocol(), source.into(), destination.into(), transport)
+                let length = header.slice().len();
+                let (from, to) = (header.source_addr(), header.destination_addr());
+                // A later part of a packet has no header to quote.
+                let whole = header.fragments_offset().value() == 0;
+                (whole.then_some(header.protocol())?, from.into(), to.into(), length)
             }
-            Version::V6 if self.kind == etherparse::icmpv6::TYPE_DST_UNREACH => {
+            Version::V6 => {
                 let header = Ipv6HeaderSlice::from_slice(quoted).ok()?;
-                let transport = quoted.get(header.slice().len()..)?;
-                let (source, destination): (IpAddr, IpAddr) =
-                    (header.source_addr().into(), header.destination_addr().into());
-                (header.next_header(), source, destination, transport)
+                let length = header.slice().len();
+                let (from, to) = (header.source_addr(), header.destination_addr());
+                (header.next_header(), from.into(), to.into(), length)
             }
-            Version::V4 | Version::V6 => return None,
         };
-        let &[s1, s2, d1, d2, ..] = transport else { return None };
-        (protocol == IpNumber::TCP).then_some(FlowKey {
-            local,
-            local_port: u16::from_be_bytes([d1, d2]),
-            remote,
-            remote_port: u16::from_be_bytes([s1, s2]),
+        let &[s1, s2, d1, d2, ..] = quoted.get(length..)? else { return None };
+        (protocol == IpNumber::TCP).then_some(Quotation {
+            from: (from, u16::from_be_bytes([s1, s2])),
+            to: (to, u16::from_be_bytes([d1, d2])),
+            header: ICMP_HEADER + length,
         })
+    }
+}
+
+/// The header of an ICMP message, with the four octets whose meaning depends on its type.
+const ICMP_HEADER: usize = 8;
+
+/// A TCP segment that is quoted in an ICMP error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quotation {
+    /// Who sent the segment.
+    pub(crate) from: (IpAddr, u16),
+    pub(crate) to: (IpAddr, u16),
+    /// Where in the message the quoted TCP header begins.
+    pub(crate) header: usize,
+}
+
+impl Quotation {
+    /// The flow of a segment that a guest sent.
+    pub(crate) const fn sent_by_guest(&self) -> FlowKey {
+        let ((local, local_port), (remote, remote_port)) = (self.from, self.to);
+        FlowKey { local, local_port, remote, remote_port }
+    }
+
+    /// The flow of a segment that a client sent.
+    pub(crate) const fn sent_by_client(&self) -> FlowKey {
+        let ((remote, remote_port), (local, local_port)) = (self.from, self.to);
+        FlowKey { local, local_port, remote, remote_port }
     }
 }
 

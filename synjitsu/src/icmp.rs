@@ -1,4 +1,4 @@
-//! Destination unreachable, in the name of a service that did not come up.
+//! ICMP errors in the name of a service: destination unreachable, if it did not come up, and packet too big.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use etherparse::icmpv6::DestUnreachableCode;
 use etherparse::{Icmpv4Type, Icmpv6Type, PacketBuilder};
 
 use crate::Trigger;
+use crate::frame::Packet;
 
 const HOP_LIMIT: u8 = 64;
 /// An ICMP error is at most 576 octets long (RFC 1812, section 4.3.2.3): 20 of IP, 8 of ICMP, the rest quoted.
@@ -49,6 +50,29 @@ pub(crate) fn unreachable(datagram: &Datagram<'_>) -> Vec<u8> {
     }
     .expect("a quotation is short");
     packet
+}
+
+/// The message to the sender of a packet that is longer than `mtu` octets, in the name of whom it was sent to.
+pub(crate) fn too_big(packet: &Packet<'_>, mtu: u16) -> Vec<u8> {
+    let mut message = Vec::new();
+    match (packet.destination, packet.source) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let code = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu };
+            PacketBuilder::ipv4(from.octets(), to.octets(), HOP_LIMIT)
+                .icmpv4(Icmpv4Type::DestinationUnreachable(code))
+                .write(&mut message, start_of(packet.bytes, QUOTED_V4))
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            PacketBuilder::ipv6(from.octets(), to.octets(), HOP_LIMIT)
+                .icmpv6(Icmpv6Type::PacketTooBig { mtu: mtu.into() })
+                .write(&mut message, start_of(packet.bytes, QUOTED_V6))
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+            unreachable!("both addresses come from one packet")
+        }
+    }
+    .expect("a quotation is short");
+    message
 }
 
 fn start_of(packet: &[u8], octets: usize) -> &[u8] {

@@ -10,8 +10,11 @@ use crate::frame::{Packet, Transport};
 use crate::neighbour::{self, Unanswered};
 use crate::port::{Port, Verdict};
 use crate::shared::Shared;
+use crate::tcp::{Offer, Rewrite};
 use crate::timer::Timer;
-use crate::{Command, Counters, Event, FrameSink, PortId, ServicePort, SwitchConfig};
+use crate::{
+    Command, Counters, Event, FrameSink, HoldLimits, PortId, ServicePort, SwitchConfig, icmp,
+};
 
 /// Between the uplink and the guests of all services.
 ///
@@ -92,6 +95,7 @@ impl Switch {
                 Timer::Replay(_, serial) => port.replay(now, serial, &mut self.shared, out),
                 Timer::Answer(_, serial) => port.answer_again(now, serial, &mut self.shared),
                 Timer::Splice(_, key) => port.tend_splice(now, &key, &mut self.shared, out),
+                Timer::Wake(_) => port.wake_again(now, &mut self.shared),
                 Timer::Forget(_, key) => port.forget(&key, &mut self.shared),
             }
         }
@@ -115,20 +119,29 @@ impl Switch {
         &self.shared.counters
     }
 
+    /// What is held now, for all services together: flows and datagrams, and octets (early data of clients included).
+    #[must_use]
+    pub const fn held(&self) -> HoldLimits {
+        self.shared.held.total()
+    }
+
     fn handle_uplink(&mut self, now: Instant, bytes: &[u8], out: &mut impl FrameSink) {
         self.shared.counters.received_uplink += 1;
         let Some(packet) = self.parse(bytes) else { return };
+        let mut clamped = Vec::new();
+        let packet = self.clamp(packet, &mut clamped);
         // A service's packets come from its guest. From outside they could make two services talk to each other
         // for ever.
         if !is_client(packet.source) || self.by_address.contains_key(&packet.source) {
             self.shared.counters.dropped_martian_source += 1;
             return;
         }
-        match self
-            .by_address
-            .get(&packet.destination)
-            .and_then(|service| self.ports.get_mut(service))
-        {
+        let to = self.by_address.get(&packet.destination);
+        if to.is_some() && self.is_oversized(&packet) {
+            self.refuse_oversized(now, &packet);
+            return;
+        }
+        match to.and_then(|service| self.ports.get_mut(service)) {
             Some(port) => port.handle_inbound(now, &packet, &mut self.shared, out),
             None => self.shared.counters.dropped_unknown_destination += 1,
         }
@@ -204,6 +217,16 @@ impl Switch {
             }
             return;
         }
+        if self.is_oversized(&packet) {
+            if sender.settings.owns(packet.source) {
+                self.refuse_oversized(now, &packet);
+            } else {
+                self.shared.counters.dropped_spoofed_source += 1;
+            }
+            return;
+        }
+        let mut clamped = Vec::new();
+        let packet = self.clamp(packet, &mut clamped);
         let Some(port) = self.ports.get_mut(&sender.settings.service) else { return };
         match port.handle_outbound(now, &packet, &mut self.shared, out) {
             Verdict::Stop => {}
@@ -236,15 +259,37 @@ impl Switch {
 
     /// The packet in `bytes`; what is none is counted.
     fn parse<'a>(&mut self, bytes: &'a [u8]) -> Option<Packet<'a>> {
-        let Ok(packet) = Packet::parse(bytes) else {
+        let packet = Packet::parse(bytes).ok();
+        if packet.is_none() {
             self.shared.counters.dropped_malformed += 1;
-            return None;
-        };
-        if packet.bytes.len() > usize::from(self.shared.config.mtu) {
-            self.shared.counters.dropped_oversized += 1;
-            return None;
         }
-        Some(packet)
+        packet
+    }
+
+    fn is_oversized(&self, packet: &Packet<'_>) -> bool {
+        packet.bytes.len() > usize::from(self.shared.config.mtu)
+    }
+
+    /// A packet is too long for the network; its sender is told, if it wants to know (RFC 1191; RFC 8201).
+    fn refuse_oversized(&mut self, now: Instant, packet: &Packet<'_>) {
+        self.shared.counters.dropped_oversized += 1;
+        let answerable = !matches!(packet.transport, Transport::Icmp(_));
+        if !packet.may_fragment && answerable && self.shared.unreachables.try_take(now) {
+            self.shared.counters.too_big_sent += 1;
+            self.shared.replies.push_back(icmp::too_big(packet, self.shared.config.mtu));
+        }
+    }
+
+    /// A SYN that offers segments which do not fit the network, with those that do; written to `copy`.
+    fn clamp<'a>(&self, packet: Packet<'a>, copy: &'a mut Vec<u8>) -> Packet<'a> {
+        let most = self.shared.config.max_mss(packet.source.is_ipv6());
+        let offers = |mss| matches!(mss, Some(mss) if mss > most);
+        let is_syn = matches!(packet.transport, Transport::Tcp(segment) if segment.syn);
+        if !is_syn || !packet.tcp().is_some_and(|tcp| offers(Offer::of(&tcp).mss)) {
+            return packet;
+        }
+        Rewrite { max_mss: Some(most), ..Rewrite::default() }.write(&packet, copy);
+        Packet::parse(copy).unwrap_or(packet)
     }
 
     fn count_unanswered(&mut self, reason: Unanswered) {

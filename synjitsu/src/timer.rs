@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Answer(ServiceId, Serial),
     /// Something is to be done about a connection that was handed over.
     Splice(ServiceId, FlowKey),
+    /// Somebody who is known to exist still waits for a service to be woken.
+    Wake(ServiceId),
     /// A connection was silent for so long that it is forgotten.
     Forget(ServiceId, FlowKey),
 }
@@ -30,6 +32,7 @@ impl Timer {
             | Self::Replay(service, _)
             | Self::Answer(service, _)
             | Self::Splice(service, _)
+            | Self::Wake(service)
             | Self::Forget(service, _) => *service,
         }
     }

@@ -167,3 +167,133 @@ fn a_full_table_answers_with_cookies_and_a_real_client_gets_through() {
     world.guest(1, syn_ack(9000, 1001));
     assert_eq!(world.guest_got(1), [ack(1001, 9001).with(10)]);
 }
+
+#[test]
+fn a_client_that_exists_asks_for_its_service_until_it_comes() {
+    let mut world = World::with(answering());
+    established(&mut world);
+    assert_eq!(world.wakes(), 2, "by its SYN, which may be forged, and by its answer");
+    world.pass(ms(2500));
+    assert_eq!(world.wakes(), 4, "once a second");
+    world.open(1);
+    world.pass(ms(2500));
+    assert_eq!(world.wakes(), 4);
+}
+
+#[test]
+fn errors_about_translated_segments_name_the_guests_own_numbers() {
+    use etherparse::icmpv4::DestUnreachableHeader::FragmentationNeeded;
+    use etherparse::{Icmpv4Slice, Icmpv4Type, IpSlice, PacketBuilder};
+    let mut world = World::with(answering());
+    let iss = established(&mut world);
+    world.open(1);
+    world.guest(1, syn_ack(9000, 1001));
+    world.guest(1, ack(9001, 1001).with(1000));
+    world.forget();
+
+    // A router on the way to the client, about what it saw.
+    let seen = ack(iss.wrapping_add(1), 1001).with(1000).packet(support::Side::Guest);
+    let mut message = Vec::new();
+    PacketBuilder::ipv4([192, 0, 2, 1], support::SERVICE_V4.octets(), 64)
+        .icmpv4(Icmpv4Type::DestinationUnreachable(FragmentationNeeded { next_hop_mtu: 576 }))
+        .write(&mut message, &seen[..28])
+        .unwrap();
+    world.uplink(&message);
+    let got = world.guest_got_packets(1).remove(0);
+    let sent = ack(9001, 1001).with(1000).packet(support::Side::Guest);
+    let ip = IpSlice::from_slice(&got).unwrap();
+    let icmp = Icmpv4Slice::from_slice(ip.payload().payload).unwrap();
+    assert_eq!(icmp.icmp_type().calc_checksum(icmp.payload()), icmp.checksum());
+    assert_eq!(icmp.payload()[20..28], sent[20..28]);
+
+    // The guest, about a segment of the client.
+    let got = ack(1001, 9001).with(3).packet(support::Side::Client);
+    let mut message = Vec::new();
+    PacketBuilder::ipv4(support::SERVICE_V4.octets(), support::CLIENT_V4.octets(), 64)
+        .icmpv4(Icmpv4Type::TimeExceeded(
+            etherparse::icmpv4::TimeExceededCode::FragmentReassemblyTimeExceeded,
+        ))
+        .write(&mut message, &got)
+        .unwrap();
+    world.guest_packet(1, &message);
+    let shown = world.clients_got().remove(0);
+    let sent = ack(1001, iss.wrapping_add(1)).with(3).packet(support::Side::Client);
+    let ip = IpSlice::from_slice(&shown).unwrap();
+    let icmp = Icmpv4Slice::from_slice(ip.payload().payload).unwrap();
+    assert_eq!(icmp.icmp_type().calc_checksum(icmp.payload()), icmp.checksum());
+    assert_eq!(icmp.payload()[20..36], sent[20..36]);
+}
+
+#[test]
+fn a_guest_with_many_half_open_connections_gets_finished_handshakes_only() {
+    let mut world = World::with(answering());
+    established(&mut world);
+    world.open(1);
+    world.guest(1, syn_ack(9000, 1001));
+    world.forget();
+    // Nobody finishes these: the guest is known to listen and gets them directly.
+    for client_port in 1..=64 {
+        world.client(syn(5).on_port(client_port));
+        world.guest(1, syn_ack(77, 6).on_port(client_port));
+    }
+    assert_eq!((world.guest_got(1).len(), world.client_got().len()), (64, 64));
+    world.client(syn(5).on_port(100));
+    assert_eq!(world.guest_got(1), [], "one more is not shown to it");
+    let [answer] = world.client_got()[..] else { panic!("one answer") };
+    world.pass(ms(5000));
+    world.client(syn(5).on_port(101));
+    assert_eq!(world.guest_got(1), [rst(6).on_port(1)], "and the oldest ones are given up");
+    world.forget();
+    world.client(ack(6, answer.seq.wrapping_add(1)).on_port(100).with(9));
+    assert_eq!(world.guest_got(1), [syn(5).on_port(100)]);
+    world.guest(1, syn_ack(300, 6).on_port(100));
+    assert_eq!(world.guest_got(1), [ack(6, 301).on_port(100).with(9)]);
+
+    // It listens, so its refusal is its own.
+    world.client(syn(5).on_port(102));
+    world.guest(1, syn_ack(77, 6).on_port(102));
+    world.client_got();
+    world.client(syn(5).on_port(103));
+    let [answer] = world.client_got()[..] else { panic!("one answer") };
+    world.client(ack(6, answer.seq.wrapping_add(1)).on_port(103));
+    world.guest_got(1);
+    world.guest(1, rst_ack(0, 6).on_port(103));
+    assert_eq!(world.client_got(), [rst_ack(answer.seq.wrapping_add(1), 6).on_port(103)]);
+}
+
+#[test]
+fn a_guest_that_dies_ends_its_connections_in_the_numbers_that_clients_know() {
+    let mut world = World::with(answering());
+    let iss = established(&mut world);
+    world.client(ack(1001, iss.wrapping_add(1)).with(10));
+    world.open(1);
+    world.guest(1, syn_ack(9000, 1001));
+    world.forget();
+    world.close(1);
+    assert_eq!(world.client_got(), [rst_ack(iss.wrapping_add(1), 1011)], "while it was relayed");
+
+    let iss = established(&mut world);
+    world.open(2);
+    world.guest(2, syn_ack(9000, 1001));
+    world.guest(2, ack(9001, 1001).with(10));
+    world.forget();
+    world.close(2);
+    assert_eq!(world.client_got(), [rst_ack(iss.wrapping_add(11), 1001)], "after it");
+    world.pass(ms(2000));
+    assert_eq!(world.switch.poll_timeout(), None);
+}
+
+#[test]
+fn who_was_answered_waits_for_the_next_guest_if_the_first_one_dies_before() {
+    let mut world = World::with(answering());
+    let iss = established(&mut world);
+    world.open(1);
+    world.guest(1, rst_ack(0, 1001));
+    world.close(1);
+    world.client(ack(1001, iss.wrapping_add(1)).with(10));
+    world.open(2);
+    assert_eq!(world.guest_got(2), [syn(1000)]);
+    world.guest(2, syn_ack(4000, 1001));
+    assert_eq!(world.guest_got(2), [ack(1001, 4001).with(10)]);
+    assert_eq!(world.outcomes(), [HoldOutcome::HandedOver]);
+}

@@ -122,13 +122,7 @@ fn the_total_of_all_services_is_bounded() {
 #[test]
 fn other_packets_wait_for_nobody() {
     let mut world = World::new();
-    let mut fragment = Vec::new();
-    let mut header =
-        Ipv4Header::new(8, 64, etherparse::IpNumber::UDP, CLIENT_V4.octets(), SERVICE_V4.octets())
-            .unwrap();
-    header.more_fragments = true;
-    header.write(&mut fragment).unwrap();
-    fragment.extend([0; 8]);
+    let fragment = fragment(1, 1, true);
     let mut reply = Vec::new();
     PacketBuilder::ipv4(CLIENT_V4.octets(), SERVICE_V4.octets(), 64)
         .icmpv4_echo_reply(1, 1)
@@ -143,4 +137,35 @@ fn other_packets_wait_for_nobody() {
     world.uplink(&fragment);
     world.uplink(&reply);
     assert_eq!(world.guest_got_packets(1), [fragment, reply], "a running guest gets everything");
+}
+
+/// The part of a datagram that begins after `offset` units of eight octets.
+fn fragment(id: u16, offset: u16, more: bool) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let mut header =
+        Ipv4Header::new(8, 64, etherparse::IpNumber::UDP, CLIENT_V4.octets(), SERVICE_V4.octets())
+            .unwrap();
+    (header.more_fragments, header.identification) = (more, id);
+    header.fragment_offset = offset.try_into().unwrap();
+    header.write(&mut packet).unwrap();
+    packet.extend([0, 80, 0, 80, 0, 24, 0, 0]);
+    packet
+}
+
+#[test]
+fn the_parts_of_a_datagram_are_held_together_after_the_first_one() {
+    let mut world = World::new();
+    world.uplink(&fragment(1, 1, false));
+    assert_eq!((world.wakes(), world.counter("dropped_fragment")), (0, 1), "no first part");
+    let parts = [fragment(1, 0, true), fragment(1, 2, false), fragment(1, 1, true)];
+    for part in &parts {
+        world.uplink(part);
+    }
+    world.uplink(&fragment(2, 1, false));
+    assert_eq!((world.wakes(), world.counter("dropped_fragment")), (1, 2));
+    world.open(1);
+    assert_eq!(world.guest_got_packets(1), parts);
+    world.close(1);
+    world.uplink(&fragment(1, 1, true));
+    assert_eq!(world.counter("dropped_fragment"), 3, "the first part went another way");
 }

@@ -69,9 +69,14 @@ fn a_jumbogram_is_malformed() {
 fn fragments_are_not_looked_into() {
     let mut packet = syn();
     packet[6] |= 0x20;
-    assert!(matches!(Packet::parse(&packet).unwrap().transport, Transport::Fragment));
-    packet[6..8].copy_from_slice(&[0, 5]);
-    assert!(matches!(Packet::parse(&packet).unwrap().transport, Transport::Fragment));
+    let fragment = |packet: &[u8]| match Packet::parse(packet).unwrap().transport {
+        Transport::Fragment(fragment) => fragment,
+        other => panic!("{other:?} is no fragment"),
+    };
+    assert!(fragment(&packet).first && fragment(&packet).protocol == IpNumber::TCP);
+    packet[4..8].copy_from_slice(&[3, 4, 0, 5]);
+    assert!(!fragment(&packet).first);
+    assert_eq!(fragment(&packet).id, 0x304);
 }
 
 #[test]
@@ -94,6 +99,8 @@ fn an_unreachable_message_names_the_flow_it_is_about() {
             .write(&mut message, &quoted[..length])
             .unwrap();
         let Transport::Icmp(icmp) = Packet::parse(&message).unwrap().transport else { panic!() };
-        assert_eq!(icmp.refused_flow(), expected, "{length} octets quoted");
+        let flow = icmp.quotation().map(|quoted| quoted.sent_by_client());
+        assert_eq!(flow, expected, "{length} octets quoted");
+        assert!(icmp.is_unreachable());
     }
 }

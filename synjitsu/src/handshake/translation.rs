@@ -64,6 +64,7 @@ impl Translation {
             window: Some(self.windows.to_client(segment.window)),
             // They are about the client's numbers, which are the same on both sides.
             sack: Sack::Keep,
+            max_mss: None,
         }
     }
 
@@ -75,6 +76,7 @@ impl Translation {
             ack: segment.ack.map(|ack| ack.after(back)),
             window: Some(self.windows.to_guest(segment.window)),
             sack: if self.sack { Sack::Shift(back) } else { Sack::Strip },
+            max_mss: None,
         }
     }
 

@@ -58,6 +58,11 @@ impl Ledger {
         Self { total: Usage::default(), by_prefix: HashMap::new(), limits, prefix_limits }
     }
 
+    /// What is held of everybody.
+    pub(crate) const fn total(&self) -> HoldLimits {
+        HoldLimits { flows: self.total.flows, bytes: self.total.bytes }
+    }
+
     fn of(&self, source: IpAddr) -> Usage {
         self.by_prefix.get(&Prefix::of(source)).copied().unwrap_or_default()
     }

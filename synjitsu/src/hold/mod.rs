@@ -87,6 +87,9 @@ impl Kind {
     }
 }
 
+/// What the parts of one packet have in common (RFC 791, section 3.2).
+pub(crate) type PacketId = (IpAddr, IpAddr, u32);
+
 /// What is held for one service.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
@@ -94,6 +97,8 @@ pub(crate) struct Hold {
     by_flow: HashMap<FlowKey, Serial>,
     usage: Usage,
     half_open: u32,
+    /// Source, destination and number of packets of which the first part is held, with its place.
+    first_parts: HashMap<PacketId, Serial>,
 }
 
 impl Hold {
@@ -170,6 +175,22 @@ impl Hold {
         let less = Usage { flows: 0, bytes: octets(released) };
         self.usage = self.usage.without(less);
         ledger.remove(source, less);
+    }
+
+    /// Whether the first part of a packet is held.
+    pub(crate) fn has_first_part(&self, packet: &PacketId) -> bool {
+        let place = self.first_parts.get(packet);
+        place.is_some_and(|serial| self.entries.contains_key(serial))
+    }
+
+    /// What was held last is the first part of a packet.
+    pub(crate) fn mark_first_part(&mut self, packet: PacketId) {
+        let Some((last, _)) = self.entries.last_key_value() else { return };
+        // Those of parts that are gone are forgotten when there are too many.
+        if self.first_parts.len() > self.entries.len() {
+            self.first_parts.retain(|_, serial| self.entries.contains_key(serial));
+        }
+        self.first_parts.insert(packet, *last);
     }
 
     /// Clients that were answered and have not said anything since.

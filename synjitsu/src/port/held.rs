@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use etherparse::IpNumber;
 use policies::Instant;
 
 use super::{Gate, Port};
 use crate::flow::FlowKey;
-use crate::frame::{Packet, Segment};
+use crate::frame::{Fragment, Packet, Segment};
 use crate::hold::{Held, HeldSyn, Kind, Serial};
 use crate::icmp::Datagram;
 use crate::replay::Replay;
@@ -54,20 +55,42 @@ impl Port {
         }
     }
 
-    /// Holds a datagram for a guest that is to come.
+    /// Holds a datagram for a guest that is to come; returns whether there was room for it.
     pub(super) fn hold_datagram(
         &mut self,
         now: Instant,
         trigger: Trigger,
         packet: &Packet<'_>,
         shared: &mut Shared,
-    ) {
-        if self.hold(now, packet, Kind::Datagram(trigger), shared).is_some() {
+    ) -> bool {
+        let held = self.hold(now, packet, Kind::Datagram(trigger), shared).is_some();
+        if held {
             shared.counters.held_datagrams += 1;
             self.request_wake(now, trigger, packet.source, shared);
         } else if self.refuse(now, trigger, packet, shared) {
             let Packet { source, destination, bytes: packet, .. } = *packet;
             shared.tell_unreachable(now, &Datagram { trigger, source, destination, packet });
+        }
+        held
+    }
+
+    /// Holds a part of a datagram, so that the guest gets all parts or none: those that come after the first one while
+    /// that is held. What comes in another order has to be sent again.
+    pub(super) fn hold_fragment(
+        &mut self,
+        now: Instant,
+        fragment: Fragment,
+        packet: &Packet<'_>,
+        shared: &mut Shared,
+    ) {
+        let whole = (packet.source, packet.destination, fragment.id);
+        let begins = fragment.first && fragment.protocol == IpNumber::UDP;
+        if !begins && !self.hold.has_first_part(&whole) {
+            shared.counters.dropped_fragment += 1;
+            return;
+        }
+        if self.hold_datagram(now, Trigger::Udp, packet, shared) && begins {
+            self.hold.mark_first_part(whole);
         }
     }
 

@@ -1,13 +1,15 @@
 //! What clients send to a service.
 
+use etherparse::IpNumber;
 use policies::Instant;
 
 use super::{Gate, Port};
 use crate::flow::FlowKey;
-use crate::frame::{Packet, Segment, Transport};
+use crate::frame::{Fragment, Icmp, Packet, Segment, Transport};
 use crate::hold::{Kind, Serial};
 use crate::shared::Shared;
-use crate::{FrameSink, HoldOutcome, Trigger, reset};
+use crate::tcp::{Quoted, requote};
+use crate::{FrameSink, HoldMode, HoldOutcome, Trigger, reset};
 
 impl Port {
     /// Takes a packet that is addressed to the service, from the uplink or another service's guest.
@@ -41,6 +43,12 @@ impl Port {
             (_, Transport::Icmp(icmp)) if icmp.is_link_business() => {
                 shared.counters.dropped_neighbour += 1;
             }
+            (_, Transport::Fragment(fragment)) if self.is_cut_segment(fragment) => {
+                shared.counters.dropped_fragment += 1;
+            }
+            (Gate::Open(_), Transport::Icmp(icmp)) => {
+                self.inbound_icmp(now, packet, icmp, shared, out);
+            }
             (Gate::Open(_), _) => self.forward_inbound(now, packet, shared, out),
             (Gate::Closed, Transport::Udp) if self.settings.wake_on_packet => {
                 self.hold_datagram(now, Trigger::Udp, packet, shared);
@@ -48,9 +56,42 @@ impl Port {
             (Gate::Closed, Transport::EchoRequest) if self.settings.wake_on_echo => {
                 self.hold_datagram(now, Trigger::IcmpEcho, packet, shared);
             }
-            (Gate::Closed, Transport::Fragment) => shared.counters.dropped_fragment += 1,
+            (Gate::Closed, Transport::Fragment(fragment)) if self.settings.wake_on_packet => {
+                self.hold_fragment(now, *fragment, packet, shared);
+            }
+            (Gate::Closed, Transport::Fragment(_)) => shared.counters.dropped_fragment += 1,
             (Gate::Closed, _) => shared.counters.dropped_not_holdable += 1,
         }
+    }
+
+    /// Whether this is a part of a TCP segment whose numbers would have to be translated, which cannot be done: the
+    /// checksum covers all parts. No TCP sends such segments, because the largest one it is offered fits the network.
+    pub(super) fn is_cut_segment(&self, fragment: &Fragment) -> bool {
+        fragment.protocol == IpNumber::TCP && self.settings.hold.mode == HoldMode::Handshake
+    }
+
+    /// An ICMP message, which may be an error about a guest's segment.
+    fn inbound_icmp(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        icmp: &Icmp<'_>,
+        shared: &mut Shared,
+        out: &mut impl FrameSink,
+    ) {
+        let quotation = icmp.quotation().filter(|quoted| quoted.from.0 == packet.destination);
+        let translated = quotation.and_then(|quoted| {
+            Some((quoted.header, 0_u32.wrapping_sub(self.distance(&quoted.sent_by_guest())?)))
+        });
+        let Some((header, distance)) = translated else {
+            self.forward_inbound(now, packet, shared, out);
+            return;
+        };
+        let Gate::Open(instance) = &mut self.gate else { return };
+        instance.last_packet = Some(now);
+        shared.counters.forwarded_to_guests += 1;
+        requote(packet, header, (Quoted::Seq, distance), &mut shared.scratch);
+        shared.send_to_guest(&self.settings, instance.generation, &shared.scratch, out);
     }
 
     /// A segment of a flow that is not held.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use policies::{Generation, Instant};
 
 use crate::flow::{FlowKey, FlowTable};
-use crate::hold::Hold;
+use crate::hold::{Held, Hold};
 use crate::shared::Shared;
 use crate::timer::Timer;
 use crate::{Event, FrameSink, HoldOutcome, ServicePort, Trigger, reset};
@@ -47,6 +47,8 @@ pub(crate) struct Port {
     woken: Option<Instant>,
     /// The same for wakes by clients whose address is not forged.
     woken_by_proof: Option<Instant>,
+    /// Whether the timer for the next one is set.
+    wakes_again: bool,
     /// The flow whose milestones are told.
     story: Story,
 }
@@ -81,6 +83,7 @@ impl Port {
             passed: Hold::default(),
             woken: None,
             woken_by_proof: None,
+            wakes_again: false,
             story: Story::default(),
         }
     }
@@ -271,6 +274,15 @@ impl Port {
         self.request_wake(now, trigger, source, shared);
     }
 
+    /// Asks for the service on behalf of a client that is known to exist, if one still waits.
+    pub(crate) fn wake_again(&mut self, now: Instant, shared: &mut Shared) {
+        self.wakes_again = false;
+        let is_proven = |held: &Held| held.kind.trigger() == Trigger::TcpHandshake;
+        let Some((_, held)) = self.hold.iter().find(|(_, held)| is_proven(held)) else { return };
+        let source = held.source;
+        self.request_wake(now, Trigger::TcpHandshake, source, shared);
+    }
+
     /// Asks for the service, if its port is closed and it was not asked for just now.
     fn request_wake(
         &mut self,
@@ -291,6 +303,11 @@ impl Port {
         };
         if matches!(self.gate, Gate::Closed) && may_wake && again {
             *woken = Some(now);
+            if trigger == Trigger::TcpHandshake && !std::mem::replace(&mut self.wakes_again, true) {
+                // Such a client need not send anything more, and its wake may have been refused.
+                let at = now + WAKE_INTERVAL;
+                shared.timers.set(at, Timer::Wake(self.settings.service));
+            }
             shared.counters.wakes += 1;
             shared.tell(Event::Wake { service: self.settings.service, trigger, source, at: now });
         }

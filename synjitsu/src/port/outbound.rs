@@ -6,10 +6,10 @@ use policies::Instant;
 
 use super::{Gate, MAX_LISTENING, Port};
 use crate::flow::{Entered, FlowKey, Tracked};
-use crate::frame::{Packet, Segment, Transport};
+use crate::frame::{Icmp, Packet, Segment, Transport};
 use crate::hold::Serial;
 use crate::shared::Shared;
-use crate::tcp::Offer;
+use crate::tcp::{Offer, Quoted, requote};
 use crate::{FrameSink, HoldOutcome, MilestoneKind};
 
 /// What becomes of a guest's packet.
@@ -56,17 +56,12 @@ impl Port {
                     None => self.outbound_tcp(now, key, (packet, segment), shared, out),
                 }
             }
-            Transport::Icmp(icmp) => {
-                let refused = icmp.refused_flow().filter(|key| key.remote == packet.destination);
-                match refused.and_then(|key| self.hold.find(&key)) {
-                    Some(serial) => {
-                        self.hide_refusal(now, serial, shared);
-                        Verdict::Stop
-                    }
-                    None => Verdict::Forward,
-                }
+            Transport::Icmp(icmp) => self.outbound_icmp(now, packet, icmp, shared),
+            Transport::Fragment(fragment) if self.is_cut_segment(fragment) => {
+                shared.counters.dropped_fragment += 1;
+                Verdict::Stop
             }
-            Transport::Udp | Transport::EchoRequest | Transport::Fragment | Transport::Other => {
+            Transport::Udp | Transport::EchoRequest | Transport::Fragment(_) | Transport::Other => {
                 Verdict::Forward
             }
         };
@@ -76,6 +71,29 @@ impl Port {
             instance.last_packet = Some(now);
         }
         verdict
+    }
+
+    /// An ICMP message, which may be an error about a client's segment.
+    fn outbound_icmp(
+        &mut self,
+        now: Instant,
+        packet: &Packet<'_>,
+        icmp: &Icmp<'_>,
+        shared: &mut Shared,
+    ) -> Verdict {
+        let quotation = icmp.quotation().filter(|quoted| quoted.from.0 == packet.destination);
+        let Some(quotation) = quotation else { return Verdict::Forward };
+        let key = quotation.sent_by_client();
+        if let Some(serial) = self.hold.find(&key) {
+            if icmp.is_unreachable() {
+                self.hide_refusal(now, serial, shared);
+            }
+            return Verdict::Stop;
+        }
+        let Some(distance) = self.distance(&key) else { return Verdict::Forward };
+        let header = quotation.header;
+        requote(packet, header, (Quoted::Ack, distance), &mut shared.scratch);
+        Verdict::ForwardScratch
     }
 
     /// A segment of a flow that is not held.

@@ -54,14 +54,6 @@ impl Splices {
         if self.0.is_empty() { None } else { self.0.get_mut(key) }
     }
 
-    /// The constants of a connection, if it is spliced.
-    pub(super) fn translation(&self, key: &FlowKey) -> Option<&Translation> {
-        match &self.0.get(key)?.stage {
-            Stage::Relay(relay) => Some(relay.translation()),
-            Stage::Translated(translation) => Some(translation),
-        }
-    }
-
     /// The RST that tells the other side that a connection's guest is gone.
     pub(super) fn end(&self, open: &OpenEnd) -> Vec<u8> {
         match self.0.get(&open.key).map(|splice| &splice.stage) {
@@ -75,6 +67,16 @@ impl Splices {
 }
 
 impl Port {
+    /// How far the client's view of the guest's numbers is after the guest's own, if they differ.
+    pub(super) fn distance(&self, key: &FlowKey) -> Option<u32> {
+        let Gate::Open(instance) = &self.gate else { return None };
+        let translation = match &instance.splices.0.get(key)?.stage {
+            Stage::Relay(relay) => relay.translation(),
+            Stage::Translated(translation) => translation,
+        };
+        Some(translation.distance)
+    }
+
     /// The guest has accepted the connection of a client that was answered: `segment` is its SYN-ACK, which offers `offer`.
     pub(super) fn splice(
         &mut self,

@@ -7,4 +7,4 @@ mod rewrite;
 
 pub(crate) use draft::Draft;
 pub(crate) use offer::Offer;
-pub(crate) use rewrite::{Quoted, Rewrite, Sack, translate_quotation};
+pub(crate) use rewrite::{Quoted, Rewrite, Sack, requote};

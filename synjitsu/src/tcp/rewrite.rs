@@ -12,6 +12,7 @@ const WINDOW: usize = 14;
 const CHECKSUM: usize = 16;
 const HEADER: usize = 20;
 const OPTION_NOOP: u8 = 1;
+const OPTION_MSS: u8 = 2;
 const OPTION_SACK: u8 = 5;
 
 /// What is put in place of what a segment has.
@@ -21,6 +22,8 @@ pub(crate) struct Rewrite {
     pub(crate) ack: Option<SeqNumber>,
     pub(crate) window: Option<u16>,
     pub(crate) sack: Sack,
+    /// The largest segment that may be offered, in a SYN.
+    pub(crate) max_mss: Option<u16>,
 }
 
 /// What becomes of selective acknowledgments (RFC 2018).
@@ -52,14 +55,14 @@ impl Rewrite {
         if let Some(window) = self.window {
             change.put(tcp, WINDOW, &window.to_be_bytes());
         }
-        if self.sack != Sack::Keep {
-            self.rewrite_sack(tcp, &mut change);
+        if self.sack != Sack::Keep || self.max_mss.is_some() {
+            self.rewrite_options(tcp, &mut change);
         }
         let checksum = u16::from_be_bytes([tcp[CHECKSUM], tcp[CHECKSUM + 1]]);
         tcp[CHECKSUM..CHECKSUM + 2].copy_from_slice(&change.apply(checksum).to_be_bytes());
     }
 
-    fn rewrite_sack(&self, tcp: &mut [u8], change: &mut Change) {
+    fn rewrite_options(&self, tcp: &mut [u8], change: &mut Change) {
         let end = usize::from(tcp[OFFSET] >> 4) * 4;
         let mut at = HEADER;
         while let Some(&kind) = tcp.get(at).filter(|_| at < end) {
@@ -70,6 +73,11 @@ impl Rewrite {
             };
             if length == 0 || at + length > end || at + length > tcp.len() {
                 return;
+            }
+            if let (OPTION_MSS, 4, Some(most)) = (kind, length, self.max_mss)
+                && u16::from_be_bytes([tcp[at + 2], tcp[at + 3]]) > most
+            {
+                change.put(tcp, at + 2, &most.to_be_bytes());
             }
             if kind == OPTION_SACK && length >= 2 {
                 match self.sack {
@@ -102,14 +110,21 @@ pub(crate) enum Quoted {
     Ack,
 }
 
-/// Shifts a number in the segment that an ICMP error quotes (RFC 792; RFC 4443, section 3), and sets the error's checksum
-/// right. `message` begins with the type, `tcp` is where in it the quoted TCP header begins.
-pub(crate) fn translate_quotation(message: &mut [u8], tcp: usize, what: Quoted, distance: u32) {
-    if message.len() < 4 {
+/// Writes an ICMP error into `copy` with a number of the segment that it quotes shifted (RFC 792; RFC 4443, section 3).
+/// `header` is where in the message the quoted TCP header begins; a number that is not quoted is left out.
+pub(crate) fn requote(
+    packet: &Packet<'_>,
+    header: usize,
+    (what, distance): (Quoted, u32),
+    copy: &mut Vec<u8>,
+) {
+    copy.clear();
+    copy.extend_from_slice(packet.bytes);
+    let Some(message) = copy.get_mut(packet.header..).filter(|message| message.len() >= 4) else {
         return;
-    }
+    };
     let mut change = Change::default();
-    let at = tcp + if what == Quoted::Seq { SEQ } else { ACK };
+    let at = header + if what == Quoted::Seq { SEQ } else { ACK };
     shift(message, at, distance, &mut change);
     let checksum = u16::from_be_bytes([message[2], message[3]]);
     message[2..4].copy_from_slice(&change.apply(checksum).to_be_bytes());
