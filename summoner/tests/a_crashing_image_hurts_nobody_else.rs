@@ -4,16 +4,23 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 
 use support::{PATIENCE, World, hello, http_get, trial};
 
-const HOLD: &str = "[services.{key}.hold]\ntime = \"700ms\"";
+const HOLD: &str = "[services.{key}.hold]\ntime = \"700ms\"\nmode = \"{mode}\"";
 
 #[test]
 fn refused_backed_off_and_contained() {
-    let bad = trial("bad", "read-null", "") + &HOLD.replace("{key}", "bad") + "\n";
+    for mode in ["syn", "handshake"] {
+        refused_in(mode);
+    }
+}
+
+fn refused_in(mode: &str) {
+    let hold = HOLD.replace("{key}", "bad").replace("{mode}", mode);
+    let bad = trial("bad", "read-null", "") + &hold + "\n";
     let good = hello("good", "idle = \"60s\"");
     let Some(world) = World::start(&(bad + &good)) else { return };
     let good = SocketAddr::new(world.resolve("good").into(), 80);
@@ -28,9 +35,15 @@ fn refused_backed_off_and_contained() {
             }
         });
         for _ in 0..3 {
-            let error =
-                TcpStream::connect_timeout(&bad, PATIENCE).expect_err("nobody can be there");
-            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+            let connected = TcpStream::connect_timeout(&bad, PATIENCE);
+            if mode == "syn" {
+                let error = connected.expect_err("nobody can be there");
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+            } else {
+                let mut stream = connected.expect("it is answered for the guest");
+                let error = stream.read(&mut [0; 1]).expect_err("nobody can be there");
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+            }
         }
         neighbour.join().expect("the neighbour was disturbed");
     });

@@ -275,6 +275,11 @@ impl FlowTable {
         self.half_open.len() - self.asked
     }
 
+    /// Whether every connection of the guest is in the table.
+    pub(crate) fn has_room(&self) -> bool {
+        self.flows.len() < MAX_FLOWS
+    }
+
     /// Whether a connection is in the table.
     pub(crate) fn knows(&self, key: &FlowKey) -> bool {
         self.flows.contains_key(key)

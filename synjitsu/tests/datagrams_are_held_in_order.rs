@@ -4,10 +4,8 @@ mod support;
 
 use etherparse::icmpv4::DestUnreachableHeader;
 use etherparse::icmpv6::DestUnreachableCode;
-use etherparse::{
-    Icmpv4Slice, Icmpv4Type, Icmpv6Slice, Icmpv6Type, IpSlice, Ipv4Header, PacketBuilder,
-};
-use support::segment::{echo, syn, udp};
+use etherparse::{Icmpv4Slice, Icmpv4Type, Icmpv6Slice, Icmpv6Type, IpSlice, PacketBuilder};
+use support::segment::{echo, fragment, syn, udp};
 use support::{CLIENT_V4, CLIENT_V6, HOLD_TIME, SERVICE_V4, SERVICE_V6, Side, World, ms, port};
 use synjitsu::{Event, HoldOutcome, Overflow, Trigger};
 
@@ -137,19 +135,6 @@ fn other_packets_wait_for_nobody() {
     world.uplink(&fragment);
     world.uplink(&reply);
     assert_eq!(world.guest_got_packets(1), [fragment, reply], "a running guest gets everything");
-}
-
-/// The part of a datagram that begins after `offset` units of eight octets.
-fn fragment(id: u16, offset: u16, more: bool) -> Vec<u8> {
-    let mut packet = Vec::new();
-    let mut header =
-        Ipv4Header::new(8, 64, etherparse::IpNumber::UDP, CLIENT_V4.octets(), SERVICE_V4.octets())
-            .unwrap();
-    (header.more_fragments, header.identification) = (more, id);
-    header.fragment_offset = offset.try_into().unwrap();
-    header.write(&mut packet).unwrap();
-    packet.extend([0, 80, 0, 80, 0, 24, 0, 0]);
-    packet
 }
 
 #[test]

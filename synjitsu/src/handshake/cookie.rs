@@ -56,6 +56,11 @@ impl Cookies {
         SeqNumber(self.mac(key, irs, slot, bits) << MAC_SHIFT | bits)
     }
 
+    /// Whether some client may still answer a cookie.
+    pub(crate) fn may_be_out(&self, now: Instant) -> bool {
+        self.given.is_some_and(|given| slot(now).saturating_sub(given) <= 1)
+    }
+
     /// What the SYN offered that `iss` was given for, if it was.
     pub(crate) fn check(
         &self,
@@ -64,9 +69,11 @@ impl Cookies {
         irs: SeqNumber,
         iss: SeqNumber,
     ) -> Option<Offer> {
-        let current = slot(now);
         // Most of the time none is about, and then nobody can guess one.
-        self.given.filter(|given| current.saturating_sub(*given) <= 1)?;
+        if !self.may_be_out(now) {
+            return None;
+        }
+        let current = slot(now);
         let bits = iss.0 & ((1 << MAC_SHIFT) - 1);
         let slot = [Some(current), current.checked_sub(1)]
             .into_iter()
@@ -98,4 +105,65 @@ fn slot(now: Instant) -> u64 {
 
 fn low_two(slot: u64) -> u32 {
     u32::try_from(slot & 3).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn key(remote_port: u16) -> FlowKey {
+        let (local, remote) = ([10, 0, 0, 2].into(), [192, 0, 2, 1].into());
+        FlowKey { local, local_port: 80, remote, remote_port }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_offered_comes_back_for_one_to_two_slots(
+            secret: [u8; 16], irs: u32, given in 0..1_000_000_u64, later in 0..300_u64,
+            mss: Option<u16>, scale in prop::option::of(0_u8..=14), sack: bool,
+        ) {
+            let mut cookies = Cookies::new(Numbers::new(secret));
+            let offer = Offer { mss, window_scale: scale, sack, ..Offer::default() };
+            let irs = SeqNumber(irs);
+            let iss = cookies.give(at(given), &key(1), irs, &offer);
+            let back = cookies.check(at(given + later), &key(1), irs, iss);
+            let slots = (given + later) / SLOT_SECONDS - given / SLOT_SECONDS;
+            prop_assert_eq!(back.is_some(), slots <= 1);
+            if let Some(back) = back {
+                prop_assert_eq!((back.window_scale, back.sack), (scale, sack));
+                prop_assert!(back.mss.unwrap() <= mss.unwrap_or(536).max(536));
+            }
+        }
+    }
+
+    #[test]
+    fn of_others_none_is_accepted() {
+        let offer = Offer::default();
+        let mut accepted = 0;
+        for number in 0..1000_u32 {
+            let secret = |seed: u32| [number.to_be_bytes(), [0; 4], seed.to_be_bytes(), [7; 4]];
+            let secret = |seed| secret(seed).concat().try_into().unwrap();
+            let mut cookies = Cookies::new(Numbers::new(secret(1)));
+            let irs = SeqNumber(number.wrapping_mul(0x9e37_79b9));
+            assert!(cookies.check(at(1), &key(1), irs, irs).is_none(), "none was given");
+            let iss = cookies.give(at(1), &key(1), irs, &offer);
+            assert!(cookies.check(at(1), &key(1), irs, iss).is_some());
+            let mut others = Cookies::new(Numbers::new(secret(2)));
+            others.give(at(1), &key(1), irs, &offer);
+            let forged = [
+                cookies.check(at(1), &key(2), irs, iss),
+                cookies.check(at(1), &key(1), irs.after(1), iss),
+                cookies.check(at(1), &key(1), irs, SeqNumber(iss.0 ^ 1 << 4)),
+                others.check(at(1), &key(1), irs, iss),
+            ];
+            accepted += forged.iter().flatten().count();
+        }
+        assert_eq!(accepted, 0, "by chance, one in eight million");
+    }
 }

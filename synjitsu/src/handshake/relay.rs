@@ -135,7 +135,9 @@ impl Relay {
     /// The constants, if they say all that is left to say; and an acknowledgment, if the client does not know yet how far
     /// the guest's window reaches.
     pub(crate) fn settle(&self) -> Option<(Translation, Option<Vec<u8>>)> {
-        if self.una != self.client.rcv_nxt() {
+        // A guest that takes smaller segments than the client was told gets them cut, until the client has closed.
+        let cuts = self.mss < self.client.terms().our_mss.into();
+        if self.una != self.client.rcv_nxt() || (cuts && !self.client.fin()) {
             return None;
         }
         let ours = self.client.terms().scale.map_or(0, |(_, ours)| ours);

@@ -57,7 +57,7 @@ fn narrow(octets: u32) -> u16 {
 
 impl Translation {
     /// What the client gets of a guest's segment.
-    pub(crate) fn to_client(&self, segment: &Segment) -> Rewrite {
+    pub(crate) fn to_client(self, segment: &Segment) -> Rewrite {
         Rewrite {
             seq: Some(segment.seq.after(self.distance)),
             ack: None,
@@ -69,7 +69,7 @@ impl Translation {
     }
 
     /// What the guest gets of a client's segment.
-    pub(crate) fn to_guest(&self, segment: &Segment) -> Rewrite {
+    pub(crate) fn to_guest(self, segment: &Segment) -> Rewrite {
         let back = 0_u32.wrapping_sub(self.distance);
         Rewrite {
             seq: None,

@@ -16,7 +16,9 @@ use crate::hold::{Answered, Held, HeldSyn, Kind, Serial};
 use crate::shared::Shared;
 use crate::tcp::{Draft, Offer};
 use crate::timer::Timer;
-use crate::{FrameSink, HoldLimits, HoldMode, HoldOutcome, MilestoneKind, Trigger, reset};
+use crate::{
+    FrameSink, HoldLimits, HoldMode, HoldOutcome, MilestoneKind, Overflow, Trigger, reset,
+};
 
 /// The first wait for the client's answer; doubled each time (RFC 6298, section 2).
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -210,6 +212,29 @@ impl Port {
         self.begin_story(*key, now, MilestoneKind::Held, shared);
         self.hear_client(now, serial, segment, packet, shared, out);
         true
+    }
+
+    /// Whether a segment of no connection may be of a client that got a cookie and whose answer to it is lost, or found no
+    /// room. A RST would end what the next transmission of that answer opens.
+    pub(super) fn may_be_late_for_cookie(
+        &self,
+        now: Instant,
+        key: &FlowKey,
+        segment: &Segment,
+        shared: &Shared,
+    ) -> bool {
+        let unknown = match &self.gate {
+            Gate::Closed => true,
+            // In a full table connections are missing that the guest knows.
+            Gate::Open(instance) => instance.flows.has_room() && !instance.flows.knows(key),
+        };
+        unknown
+            && segment.ack.is_some()
+            && !segment.syn
+            && !segment.rst
+            && self.settings.hold.mode == HoldMode::Handshake
+            && self.settings.hold.overflow == Overflow::Drop
+            && shared.cookies.may_be_out(now)
     }
 
     /// A client that is answered sends a segment.

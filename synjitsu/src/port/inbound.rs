@@ -107,6 +107,10 @@ impl Port {
         if self.open_by_cookie(now, &key, segment, packet, shared, out) {
             return;
         }
+        if self.may_be_late_for_cookie(now, &key, segment, shared) {
+            shared.counters.dropped_stray_segment += 1;
+            return;
+        }
         let settled = self.is_settled(now, segment.destination_port);
         let crowded = self.is_crowded();
         match &mut self.gate {

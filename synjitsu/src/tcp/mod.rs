@@ -8,3 +8,6 @@ mod rewrite;
 pub(crate) use draft::Draft;
 pub(crate) use offer::Offer;
 pub(crate) use rewrite::{Quoted, Rewrite, Sack, requote};
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use etherparse::{IpNumber, PacketBuilder, PacketBuilderStep, SlicedPacket, TransportSlice};
 
-use super::addresses;
+use super::{CLIENT_V4, SERVICE_V4, addresses};
 
 /// Who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,5 +197,18 @@ pub fn echo(v6: bool, payload: &[u8]) -> Vec<u8> {
 fn echo_v4(ip: PacketBuilderStep<etherparse::IpHeaders>, payload: &[u8]) -> Vec<u8> {
     let mut packet = Vec::new();
     ip.icmpv4_echo_request(1, 2).write(&mut packet, payload).unwrap();
+    packet
+}
+
+/// The part of a datagram that begins after `offset` units of eight octets.
+pub fn fragment(id: u16, offset: u16, more: bool) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let mut header =
+        etherparse::Ipv4Header::new(8, 64, IpNumber::UDP, CLIENT_V4.octets(), SERVICE_V4.octets())
+            .unwrap();
+    (header.more_fragments, header.identification) = (more, id);
+    header.fragment_offset = offset.try_into().unwrap();
+    header.write(&mut packet).unwrap();
+    packet.extend([0, 80, 0, 80, 0, 24, 0, 0]);
     packet
 }
