@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use etherparse::{IpNumber, PacketBuilder, PacketBuilderStep, SlicedPacket, TransportSlice};
+use etherparse::{
+    IpNumber, PacketBuilder, PacketBuilderStep, SlicedPacket, TcpOptionElement, TransportSlice,
+};
 
 use super::{CLIENT_V4, SERVICE_V4, addresses};
 
@@ -97,6 +99,10 @@ impl Segment {
         }
         if self.syn {
             tcp = tcp.syn();
+        }
+        if self.syn && self.ack.is_some() {
+            // As every guest does; without it, the largest segment would be 536 octets.
+            tcp = tcp.options(&[TcpOptionElement::MaximumSegmentSize(1460)]).unwrap();
         }
         if self.fin {
             tcp = tcp.fin();
