@@ -77,6 +77,8 @@ pub(crate) struct Client {
     una: SeqNumber,
     /// The client's window in octets, SND.WND.
     window: u32,
+    /// The segment that it is from: sequence and acknowledgment number, SND.WL1 and SND.WL2.
+    window_from: (SeqNumber, SeqNumber),
 }
 
 /// What follows from a segment of the client.
@@ -133,6 +135,7 @@ impl Client {
             fin: false,
             una: iss,
             window: window.into(),
+            window_from: (irs, iss),
         }
     }
 
@@ -264,7 +267,7 @@ impl Client {
             self.established = true;
             self.una = ack;
         }
-        self.hear_window(segment);
+        self.hear_window(segment, ack);
         let (taken, reply) = self.take(segment, payload, space);
         Heard { reply: if reply { Reply::Ack } else { Reply::None }, opened, taken }
     }
@@ -305,9 +308,15 @@ impl Client {
         true
     }
 
-    fn hear_window(&mut self, segment: &Segment) {
-        let shift = self.terms.scale.map_or(0, |(client, _)| client);
-        self.window = u32::from(segment.window) << shift;
+    /// A segment that was overtaken by another one says nothing about the window any more.
+    fn hear_window(&mut self, segment: &Segment, ack: SeqNumber) {
+        let (seq, known) = self.window_from;
+        let is_news = seq.precedes(segment.seq) || (seq == segment.seq && !ack.precedes(known));
+        if is_news {
+            let shift = self.terms.scale.map_or(0, |(client, _)| client);
+            self.window = u32::from(segment.window) << shift;
+            self.window_from = (segment.seq, ack);
+        }
     }
 
     /// Keeps what comes next in order; returns how much, and whether there is something to say about it.
