@@ -1,9 +1,11 @@
-//! How durations and sizes are written in configuration files and shown to people: `1.5s`, `8MiB`.
+//! How durations, sizes and rates are written in configuration files and shown to people: `1.5s`, `8MiB`, `40/s`.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Why a text is not a duration or a size.
+use crate::budget::Rate;
+
+/// Why a text is not a duration, a size or a rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitError {
     expected: &'static str,
@@ -22,6 +24,9 @@ const DURATION: UnitError = UnitError {
 };
 const SIZE: UnitError =
     UnitError { expected: "a whole number with a unit of B, KiB, MiB or GiB, such as \"8MiB\"" };
+
+const RATE: UnitError =
+    UnitError { expected: "a whole number above 0 and `/s`, `/m`, `/h` or `/d`, such as \"40/s\"" };
 
 /// Units of time, and what each is in nanoseconds.
 const TIMES: [(&str, u64); 6] = [
@@ -62,6 +67,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     let (number, unit) = split(text, &SIZES).ok_or(SIZE)?;
     digits(number).and_then(|number| number.checked_mul(unit)).ok_or(SIZE)
+}
+
+/// Reads a rate such as `40/s` or `6/m`: so many in a second, a minute, an hour or a day.
+///
+/// # Errors
+/// When the text is not a whole number above 0 with such a unit.
+pub fn parse_rate(text: &str) -> Result<Rate, UnitError> {
+    let (count, unit) = text.split_once('/').ok_or(RATE)?;
+    let unit = unit.trim();
+    let long_enough = |unit: &str| ["s", "m", "h", "d"].contains(&unit);
+    let (_, nanos) =
+        TIMES.iter().find(|(name, _)| *name == unit && long_enough(name)).ok_or(RATE)?;
+    let count = digits(count.trim()).and_then(|count| u32::try_from(count).ok()).ok_or(RATE)?;
+    Rate::new(count, Duration::from_nanos(*nanos)).ok_or(RATE)
 }
 
 /// Writes a duration in the largest unit that needs no fraction: what [`parse_duration`] reads back.
@@ -147,6 +166,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rates() {
+        let read = |text| parse_rate(text).map(|rate| rate.interval().as_micros());
+        assert_eq!(read("40/s"), Ok(25_000));
+        assert_eq!(read(" 6 / m "), Ok(10_000_000));
+        assert_eq!(read("1/d"), Ok(86_400_000_000));
+        for bad in
+            ["", "5", "/s", "0/s", "-1/s", "+1/s", "1.5/s", "1/ms", "1/us", "1/x", "99999999999/s"]
+        {
+            assert!(parse_rate(bad).is_err(), "{bad:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_back(micros in 0..u64::MAX / 1000, octets: u64) {
@@ -156,8 +188,8 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_a_panic(text in "\\PC{0,20}|[0-9.]{0,30}[a-zA-Z ]{0,4}") {
-            let _ = (parse_duration(&text), parse_size(&text));
+        fn no_text_is_a_panic(text in "\\PC{0,20}|[0-9.]{0,30}/?[a-zA-Z ]{0,4}") {
+            let _ = (parse_duration(&text), parse_size(&text), parse_rate(&text));
         }
     }
 }
