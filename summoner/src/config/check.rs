@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
-use policies::units::{parse_duration, parse_size};
+use policies::budget::Rate;
+use policies::units::{parse_duration, parse_rate, parse_size};
 
 use super::checked::{AddressChoice, Admin, Config, MetricsSettings, Service, ZoneSettings};
 use super::problem::{ConfigError, Problem};
@@ -117,6 +118,16 @@ impl Checker<'_> {
                     &error.to_string(),
                     "write a number and a unit, such as \"8MiB\"",
                 );
+            })
+            .ok()
+    }
+
+    fn rate(&mut self, key: &str, text: Option<&str>, default: &str) -> Option<Rate> {
+        let text = text.unwrap_or(default);
+        parse_rate(text)
+            .map_err(|error| {
+                let fix = "write a number in a unit of time, such as \"100/s\"";
+                self.note(key, format!("{text:?}"), &error.to_string(), fix);
             })
             .ok()
     }

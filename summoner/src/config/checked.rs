@@ -9,6 +9,7 @@ use std::time::Duration;
 use hickory_proto::rr::Name;
 use ipnet::{Ipv4Net, Ipv6Net};
 use policies::backoff::BackoffPolicy;
+use policies::budget::WakeLimits;
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
 use synjitsu::{HoldMode, Overflow};
@@ -105,6 +106,17 @@ pub struct Limits {
     pub prefix_hold_flows: u32,
     /// Their memory, in octets.
     pub prefix_hold_bytes: u64,
+    /// Wakes.
+    pub wakes: Wakes,
+}
+
+/// `[limits.wakes]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wakes {
+    /// How many may cost a boot.
+    pub limits: WakeLimits,
+    /// Whether those beyond are only counted.
+    pub dry_run: bool,
 }
 
 /// `[admin]`

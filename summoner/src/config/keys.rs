@@ -20,6 +20,8 @@ pub enum Kind {
     Duration,
     /// A number with a unit of size.
     Size,
+    /// A number in a unit of time.
+    Rate,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::List => "list of texts",
             Self::Duration => "duration",
             Self::Size => "size",
+            Self::Rate => "rate",
         }
     }
 }
@@ -184,6 +187,48 @@ pub const KEYS: &[Key] = &[
     ),
     key("limits.prefix_hold_bytes", Kind::Size, "\"8MiB\"", "Their memory."),
     key(
+        "limits.wakes.rate",
+        Kind::Rate,
+        "\"200/s\"",
+        "Wakes that may cost a boot, if their source may be forged: queries by UDP, SYNs, datagrams, pings. Beyond it a query is answered all the same, but wakes nothing; a TCP client that finishes its handshake is proven, and counts below. A wake of a service that boots or runs already costs nothing, and neither does an administrator's.",
+    ),
+    key(
+        "limits.wakes.burst",
+        Kind::Number,
+        "twice `limits.instances`, at least 4000",
+        "As many of them at once; 0: what may be forged wakes nothing.",
+    ),
+    key(
+        "limits.wakes.proven_rate",
+        Kind::Rate,
+        "\"200/s\"",
+        "Wakes that may cost a boot, if their source has answered: TCP clients whose handshake was finished while they were held (`mode = \"handshake\"`), queries by TCP. Whoever forges sources cannot use this up.",
+    ),
+    key(
+        "limits.wakes.proven_burst",
+        Kind::Number,
+        "twice `limits.instances`, at least 4000",
+        "As many of them at once.",
+    ),
+    key(
+        "limits.wakes.prefix_rate",
+        Kind::Rate,
+        "\"100/s\"",
+        "Wakes that may cost a boot of one source prefix (/24 of IPv4, /56 of IPv6), forgeable and proven ones counted apart. Many clients may share one: those of a resolver, for example.",
+    ),
+    key(
+        "limits.wakes.prefix_burst",
+        Kind::Number,
+        "`limits.instances`, at least 2000",
+        "As many of them at once. The defaults let one network wake as much as may run, half of what all may: few deployments need that, so lower them to what your clients do. `summoner_wakes_over_budget_total` tells.",
+    ),
+    key(
+        "limits.wakes.dry_run",
+        Kind::Flag,
+        "false",
+        "Only counts what would be refused, to find limits that fit.",
+    ),
+    key(
         "admin.socket",
         Kind::Text,
         "\"/run/summoner/admin.sock\"",
@@ -298,7 +343,7 @@ pub const KEYS: &[Key] = &[
         "services.*.hold.mode",
         Kind::Text,
         "\"handshake\"",
-        "What a TCP client sees before the guest is up: `\"handshake\"` answers it at once, takes what it sends and gives that to the guest; `\"syn\"` keeps it waiting with its first packet. Why the first is the default: docs/HOLDING.md.",
+        "What a TCP client sees before the guest is up: `\"handshake\"` answers it at once, takes what it sends and gives that to the guest; `\"syn\"` keeps it waiting with its first packet. `hold = \"syn\"` is short for `hold.mode = \"syn\"`. Why the first is the default: docs/HOLDING.md.",
     ),
     key(
         "services.*.hold.time",
@@ -340,6 +385,15 @@ pub const KEYS: &[Key] = &[
     ),
 ];
 
+/// Tables that may be given as one value, each with the field that is meant.
+const SHORT_FORMS: &[(&str, &str)] = &[("services.*.hold", "mode")];
+
+/// The field that is meant if the table `path` is given as one value.
+#[must_use]
+pub fn short_form(path: &str) -> Option<&'static str> {
+    SHORT_FORMS.iter().find(|(table, _)| matches(table, path)).map(|(_, field)| *field)
+}
+
 /// The key that `path` is an instance of.
 #[must_use]
 pub fn find(path: &str) -> Option<&'static Key> {
@@ -362,9 +416,10 @@ pub fn nearest(path: &str) -> Option<String> {
     let wanted: Vec<&str> = path.split('.').collect();
     // A likeness is judged by the part that is probably wrong, the last: all keys of a table are alike otherwise.
     let last = wanted.last().map_or(0, |part| part.len());
-    let candidates = KEYS.iter().filter_map(|key| {
+    let short = SHORT_FORMS.iter().map(|(table, _)| *table);
+    let candidates = KEYS.iter().map(|key| key.path).chain(short).filter_map(|known| {
         // The user's own names stay as they are.
-        let parts: Vec<&str> = key.path.split('.').collect();
+        let parts: Vec<&str> = known.split('.').collect();
         let filled: Vec<&str> = parts
             .iter()
             .enumerate()
@@ -425,8 +480,8 @@ pub fn reference() -> String {
          Unknown keys are errors. `summoner check` names every problem with its line and what to do. `SIGHUP` reads the\n\
          configuration again: services and limits change at once, the rest (`state_dir`, `dns`, `network`, `admin`, `metrics`, `log`,\n\
          `limits.ready_shells`, `limits.parked_shells`, `limits.hold_*`) at the next start. A file that is wrong leaves the old one in force.\n\n\
-         Durations have a unit of `us`, `ms`, `s`, `m`, `h` or `d`; sizes one of `B`, `KiB`, `MiB` or `GiB`. Relative paths are relative\n\
-         to the file's folder.\n\n\
+         Durations have a unit of `us`, `ms`, `s`, `m`, `h` or `d`; sizes one of `B`, `KiB`, `MiB` or `GiB`; rates are so many in one of\n\
+         `s`, `m`, `h` or `d` (`\"40/s\"`). Relative paths are relative to the file's folder.\n\n\
          <!-- Made from the table in summoner/src/config/keys.rs; a test compares. UPDATE_DOCS=1 cargo test writes it anew. -->\n",
     );
     let mut section = None;

@@ -23,7 +23,7 @@ use std::path::Path;
 
 pub use checked::{
     AddressChoice, Admin, AnswerMode, Config, Dns, Hold, ImageRef, Limits, Log, LogFormat,
-    MetricsSettings, Network, Service, WakeTriggers, ZoneSettings,
+    MetricsSettings, Network, Service, WakeTriggers, Wakes, ZoneSettings,
 };
 pub use problem::{ConfigError, Place, Problem};
 

@@ -56,6 +56,7 @@ pub(super) struct Limits {
     pub(super) booting: Option<u32>,
     pub(super) ready_shells: Option<String>,
     pub(super) adaptive: Adaptive,
+    pub(super) wakes: Wakes,
     pub(super) parked_shells: Option<u32>,
     pub(super) hold_flows: Option<u32>,
     pub(super) hold_bytes: Option<String>,
@@ -69,6 +70,18 @@ pub(super) struct Adaptive {
     pub(super) min: Option<u32>,
     pub(super) max: Option<u32>,
     pub(super) horizon: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Wakes {
+    pub(super) rate: Option<String>,
+    pub(super) burst: Option<u32>,
+    pub(super) proven_rate: Option<String>,
+    pub(super) proven_burst: Option<u32>,
+    pub(super) prefix_rate: Option<String>,
+    pub(super) prefix_burst: Option<u32>,
+    pub(super) dry_run: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -21,6 +21,7 @@ pub(super) struct Layers {
     file: Option<PathBuf>,
     /// The line of each key and table in the file.
     lines: HashMap<String, usize>,
+    /// The variable that gave each key, and the flag, as it was written.
     variables: HashMap<String, String>,
     flags: HashMap<String, String>,
     merged: config::Config,
@@ -38,19 +39,26 @@ impl Layers {
         if let Some(path) = path {
             let text = read_file(path)?;
             lines = parse(path, &text)?;
-            builder = builder.add_source(config::File::from_str(&text, FileFormat::Toml));
+            let source = config::File::from_str(&text, FileFormat::Toml);
+            let mut whole_file = config::Config::builder()
+                .add_source(source)
+                .build()
+                .map_err(|error| whole(Some(path.to_owned()), &error.to_string()))?;
+            spell_out("", &mut whole_file.cache);
+            builder = builder.add_source(whole_file);
         }
         let mut variables = HashMap::new();
         for (name, value) in environment {
             let Some(key) = name.strip_prefix(PREFIX) else { continue };
-            let key = key.to_ascii_lowercase().replace("__", ".");
+            let key = long_form(&key.to_ascii_lowercase().replace("__", "."));
             builder = set(builder, &key, &value, || Place::Variable(name.clone()))?;
             variables.insert(key, name);
         }
         let mut flags = HashMap::new();
         for (key, value) in overrides {
-            builder = set(builder, key, value, || Place::Flag(key.clone()))?;
-            flags.insert(key.clone(), value.clone());
+            let long = long_form(key);
+            builder = set(builder, &long, value, || Place::Flag(key.clone()))?;
+            flags.insert(long, key.clone());
         }
         let file = path.map(Path::to_owned);
         let merged = builder.build().map_err(|error| whole(file.clone(), &error.to_string()))?;
@@ -75,6 +83,7 @@ impl Layers {
                 Kind::List => "a list of texts, such as [\"a\", \"b\"]",
                 Kind::Duration => "a duration in quotes, such as \"10s\"",
                 Kind::Size => "a size in quotes, such as \"8MiB\"",
+                Kind::Rate => "a rate in quotes, such as \"40/s\"",
             });
             let found = self.shown(&key).unwrap_or_else(|| error.inner().to_string());
             let fix = format!("give `{key}` {expected}");
@@ -118,8 +127,8 @@ impl Layers {
     }
 
     fn place(&self, key: &str) -> Place {
-        if self.flags.contains_key(key) {
-            return Place::Flag(key.to_owned());
+        if let Some(written) = self.flags.get(key) {
+            return Place::Flag(written.clone());
         }
         if let Some(name) = self.variables.get(key) {
             return Place::Variable(name.clone());
@@ -161,6 +170,26 @@ fn show(value: &Value) -> String {
         }
         ValueKind::Table(_) => "a table".to_owned(),
         _ => value.to_string(),
+    }
+}
+
+/// A key that may be the short form of a table, in its long form.
+fn long_form(key: &str) -> String {
+    keys::short_form(key).map_or_else(|| key.to_owned(), |field| format!("{key}.{field}"))
+}
+
+/// Turns tables that are given in their short form into tables, so that the layers merge whatever form each one has.
+fn spell_out(path: &str, value: &mut Value) {
+    if let ValueKind::Table(table) = &mut value.kind {
+        for (name, value) in table {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            spell_out(&path, value);
+        }
+    } else if let Some(field) = keys::short_form(path) {
+        let given = std::mem::replace(&mut value.kind, ValueKind::Nil);
+        let origin = value.origin().map(str::to_owned);
+        let table = [(field.to_owned(), Value::new(origin.as_ref(), given))];
+        value.kind = ValueKind::Table(table.into_iter().collect());
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
+use policies::budget::{Limit, Rate};
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
 use proptest::prelude::*;
@@ -51,7 +53,7 @@ fn little_is_needed_and_the_rest_has_defaults() {
     let web = &config.services["web"];
     assert_eq!(web.names[0].to_string(), "web.jit.test.");
     assert_eq!((web.memory, web.ttl), (8 << 20, 60));
-    assert_eq!(web.idle, std::time::Duration::from_secs(10));
+    assert_eq!(web.idle, Duration::from_secs(10));
     assert!(web.count_open_connections && web.wake.dns && web.wake.packet);
     assert_eq!(web.answer, AnswerMode::Now);
     assert!(web.snapshot && web.stop == StopMode::Destroy);
@@ -99,6 +101,14 @@ fn everything_can_be_said() {
         hold_bytes = "1MiB"
         prefix_hold_flows = 5
         prefix_hold_bytes = "512KiB"
+        [limits.wakes]
+        rate = "5/m"
+        burst = 6
+        proven_rate = "7/h"
+        proven_burst = 8
+        prefix_rate = "1/s"
+        prefix_burst = 0
+        dry_run = true
         [services.web]
         names = ["www", "@", "deep.down", "abs.jit.test."]
         image = "images/web"
@@ -140,7 +150,7 @@ fn everything_can_be_said() {
     assert_eq!(config.state_dir, Path::new("/etc/summoner/state"));
     assert_eq!(config.admin.socket, Path::new("/run/x.sock"));
     assert_eq!(config.zone.name_servers.len(), 2);
-    let grace = std::time::Duration::from_secs(3);
+    let grace = Duration::from_secs(3);
     assert!(!web.snapshot && web.stop == StopMode::Shutdown { grace });
     assert_eq!(
         (config.limits.ready_shells, config.limits.parked_shells),
@@ -150,7 +160,7 @@ fn everything_can_be_said() {
 
 #[test]
 fn the_stock_of_shells_is_a_number_or_follows_the_wakes() {
-    let minute = std::time::Duration::from_secs(60);
+    let minute = Duration::from_secs(60);
     let stock = |limits: &str, flags: &[(&str, &str)]| {
         let config = read(&format!("{SMALL}[limits]\n{limits}\n"), &[], flags);
         config.map(|config| config.limits.ready_shells).map_err(|error| error.to_string())
@@ -174,9 +184,83 @@ fn the_stock_of_shells_is_a_number_or_follows_the_wakes() {
 }
 
 #[test]
+fn wake_budgets_have_defaults_that_follow_the_instances() {
+    let wakes = |limits: &str| good(&format!("{SMALL}[limits]\n{limits}\n")).limits.wakes;
+    let limits = wakes("").limits;
+    assert_eq!(
+        (limits.forgeable.burst, limits.proven.burst, limits.prefix.burst),
+        (4000, 4000, 2000)
+    );
+    assert_eq!(limits.prefix.rate, Rate::per_second(100).unwrap());
+    assert!(!wakes("").dry_run);
+    let limits = wakes("instances = 8000").limits;
+    assert_eq!(
+        (limits.forgeable.burst, limits.proven.burst, limits.prefix.burst),
+        (16_000, 16_000, 8000)
+    );
+    let limits = wakes("wakes = { rate = \"6/m\", burst = 0, prefix_burst = 1, dry_run = true }");
+    assert_eq!(
+        limits.limits.forgeable,
+        Limit { rate: Rate::new(1, Duration::from_secs(10)).unwrap(), burst: 0 }
+    );
+    assert!(limits.dry_run);
+    let flags = [("limits.wakes.proven_rate", "9/s"), ("limits.wakes.dry_run", "true")];
+    let config = read(SMALL, &[("SUMMONER_LIMITS__WAKES__BURST", "3")], &flags).unwrap();
+    assert_eq!(config.limits.wakes.limits.proven.rate, Rate::per_second(9).unwrap());
+    assert_eq!(config.limits.wakes.limits.forgeable.burst, 3);
+    assert!(config.limits.wakes.dry_run);
+    assert_eq!(good(SMALL).fixed_differences(&config), [""; 0], "all of it changes at once");
+}
+
+#[test]
+fn a_hold_mode_may_be_the_whole_hold() {
+    use synjitsu::HoldMode::{Handshake, Syn};
+    let seconds = Duration::from_secs;
+    let hold = |file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]| {
+        let config = read(&format!("{SMALL}{file}\n"), environment, flags);
+        config.map(|config| (config.services["web"].hold.mode, config.services["web"].hold.time))
+    };
+    assert_eq!(hold("", &[], &[]), Ok((Handshake, seconds(10))));
+    assert_eq!(hold("hold = \"syn\"", &[], &[]), Ok((Syn, seconds(10))));
+    assert_eq!(hold("hold = \"handshake\"", &[], &[]), Ok((Handshake, seconds(10))));
+    assert_eq!(hold("hold = { mode = \"syn\", time = \"3s\" }", &[], &[]), Ok((Syn, seconds(3))));
+    // The layers say the one and the other form, and each field is that of the last one to say it.
+    let variable = [("SUMMONER_SERVICES__WEB__HOLD", "syn")];
+    assert_eq!(hold("", &variable, &[]), Ok((Syn, seconds(10))));
+    assert_eq!(hold("[services.web.hold]\ntime = \"3s\"", &variable, &[]), Ok((Syn, seconds(3))));
+    let flag = [("services.web.hold", "handshake")];
+    assert_eq!(hold("hold = \"syn\"", &variable, &flag), Ok((Handshake, seconds(10))));
+    let flag = [("services.web.hold.mode", "handshake"), ("services.web.hold.time", "3s")];
+    assert_eq!(hold("hold = \"syn\"", &variable, &flag), Ok((Handshake, seconds(3))));
+    let flag = [("services.web.hold.time", "3s")];
+    assert_eq!(hold("hold = \"syn\"", &[], &flag), Ok((Syn, seconds(3))));
+    // What is wrong is told where it is written.
+    let told = |result: Result<_, ConfigError>| result.unwrap_err().to_string();
+    for (file, found) in [
+        ("hold = \"later\"", "\"later\""),
+        ("hold = 5", "\"5\""),
+        ("hold = [\"syn\"]", "[\"syn\"]"),
+    ] {
+        let text = told(hold(file, &[], &[]));
+        assert!(
+            text.contains("summoner.toml:5: services.web.hold.mode") && text.contains(found),
+            "{text}"
+        );
+    }
+    let text = told(hold("", &[("SUMMONER_SERVICES__WEB__HOLD", "later")], &[]));
+    assert!(text.contains("environment SUMMONER_SERVICES__WEB__HOLD:"), "{text}");
+    let text = told(hold("", &[], &[("services.web.hold", "later")]));
+    assert!(text.contains("--set services.web.hold:"), "{text}");
+    let text = told(hold("holds = \"syn\"", &[], &[]));
+    assert!(text.contains("did you mean `services.web.hold`?"), "{text}");
+    let text = told(hold("hold = { mod = \"syn\" }", &[], &[]));
+    assert!(text.contains("did you mean `services.web.hold.mode`?"), "{text}");
+}
+
+#[test]
 fn every_stop_mode_has_its_word() {
     let stop = |word: &str| good(&format!("{SMALL}stop = \"{word}\"\n")).services["web"].stop;
-    let grace = std::time::Duration::from_secs(5);
+    let grace = Duration::from_secs(5);
     for mode in [StopMode::Destroy, StopMode::Shutdown { grace }, StopMode::Suspend { grace }] {
         assert_eq!(stop(mode.label()), mode);
     }
@@ -192,7 +276,7 @@ fn the_later_layer_wins() {
     let config = read(SMALL, &set, &[("services.web.idle", "3s"), ("zone.ttl", "6")]).unwrap();
     assert_eq!(config.zone.ttl, 6, "a flag beats the environment");
     assert_eq!(config.dns.listen.len(), 2);
-    assert_eq!(config.services["web"].idle, std::time::Duration::from_secs(3));
+    assert_eq!(config.services["web"].idle, Duration::from_secs(3));
 }
 
 #[test]
@@ -253,6 +337,11 @@ fn what_cannot_work_is_refused() {
         ("[limits]\nparked_shells = -1", "limits.parked_shells"),
         ("[limits.adaptive]\nmin = 5\nmax = 4", "limits.adaptive.max"),
         ("[limits.adaptive]\nhorizon = \"0s\"", "limits.adaptive.horizon"),
+        ("[limits.wakes]\nrate = 5", "limits.wakes.rate"),
+        ("[limits.wakes]\nrate = \"0/s\"", "limits.wakes.rate"),
+        ("[limits.wakes]\nprefix_rate = \"5\"", "limits.wakes.prefix_rate"),
+        ("[limits.wakes]\nproven_burst = -1", "limits.wakes.proven_burst"),
+        ("[limits.wakes]\ndry_run = \"perhaps\"", "limits.wakes.dry_run"),
         ("snapshot = \"often\"", "services.web.snapshot"),
         ("[log]\nfilter = \"=nonsense=\"", "log.filter"),
         ("[dns]\nlisten = [\"localhost:53\"]", "dns.listen"),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use ipnet::{Ipv4Net, Ipv6Net};
+use policies::budget::{Limit, WakeLimits};
 use policies::warm::WarmPolicy;
 use zone::{NameServer, Soa};
 
-use super::super::checked::{Dns, Limits, Log, LogFormat, Network, ZoneSettings};
+use super::super::checked::{Dns, Limits, Log, LogFormat, Network, Wakes, ZoneSettings};
 use super::super::raw;
 use super::{Checker, MIB};
 
@@ -56,6 +57,7 @@ impl Checker<'_> {
             self.at_least("limits.prefix_hold_flows", raw.prefix_hold_flows, 4096, 1);
         let prefix_bytes =
             self.size("limits.prefix_hold_bytes", raw.prefix_hold_bytes.as_deref(), 8 * MIB);
+        let wakes = self.wakes(&raw.wakes, instances.unwrap_or(0));
         Some(Limits {
             instances: instances?,
             memory: memory?,
@@ -66,7 +68,26 @@ impl Checker<'_> {
             hold_bytes: hold_bytes?,
             prefix_hold_flows: prefix_flows?,
             prefix_hold_bytes: prefix_bytes?,
+            wakes: wakes?,
         })
+    }
+
+    /// The defaults follow `limits.instances`: what may run at once may be woken at once, by one network, and nobody who
+    /// means well exceeds that. Above it the budget is for deployments that know their clients.
+    fn wakes(&mut self, raw: &raw::Wakes, instances: u32) -> Option<Wakes> {
+        let of_one = instances.max(2000);
+        let of_all = of_one.saturating_mul(2);
+        let rate = self.rate("limits.wakes.rate", raw.rate.as_deref(), "200/s");
+        let proven_rate =
+            self.rate("limits.wakes.proven_rate", raw.proven_rate.as_deref(), "200/s");
+        let prefix_rate =
+            self.rate("limits.wakes.prefix_rate", raw.prefix_rate.as_deref(), "100/s");
+        let limits = WakeLimits {
+            forgeable: Limit { rate: rate?, burst: raw.burst.unwrap_or(of_all) },
+            proven: Limit { rate: proven_rate?, burst: raw.proven_burst.unwrap_or(of_all) },
+            prefix: Limit { rate: prefix_rate?, burst: raw.prefix_burst.unwrap_or(of_one) },
+        };
+        Some(Wakes { limits, dry_run: raw.dry_run.unwrap_or(false) })
     }
 
     /// A number, or the word `adaptive`; its bounds are judged even while they are not used.
