@@ -25,16 +25,14 @@ use crate::engine::InstanceId;
 use crate::engine::hvt::{EngineError, Hvt, StockSettings};
 use crate::metrics::Metrics;
 use crate::orchestrator::run::{Configuration, Inputs, run};
-use crate::orchestrator::{Orchestrator, PacketPath, Parts};
+use crate::orchestrator::{Limits, Orchestrator, PacketPath, Parts};
 use crate::publish::publish;
 use crate::snapshots::{Machine, Store, StoreError};
 use crate::state::{State, StateError};
-use crate::{clock, entropy, metrics_page};
+use crate::{clock, entropy, metrics_page, packet_events};
 
 /// Wakes by query that may wait for the orchestrator; beyond, the client's packet has to wake.
 const QUERY_QUEUE: usize = 4096;
-/// Events of the switch that may wait; beyond, the switch waits, which holds packets in the kernel's queue.
-const PACKET_QUEUE: usize = 16 * 1024;
 /// Events of the engine that may wait; beyond, monitors wait.
 const ENGINE_QUEUE: usize = 1024;
 /// Requests that may wait.
@@ -145,7 +143,7 @@ pub async fn serve(
     let page = bind_metrics(config.metrics.listen).await?;
     let hangups = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
 
-    let (packet_events, packets) = mpsc::channel(PACKET_QUEUE);
+    let (packet_events, packets) = packet_events::channel(&metrics.packet_events_lost);
     let (alive, switch_ended) = oneshot::channel();
     let driver = start_switch(&config, packet_events, alive)?;
     let (engine_events, engine) = mpsc::channel(ENGINE_QUEUE);
@@ -234,12 +232,9 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-fn limits(config: &Config) -> admission::Limits {
-    admission::Limits {
-        instances: config.limits.instances,
-        memory: config.limits.memory,
-        booting: config.limits.booting,
-    }
+fn limits(config: &Config) -> Limits {
+    let config::Limits { instances, memory, booting, wakes, .. } = config.limits;
+    Limits { admission: admission::Limits { instances, memory, booting }, wakes }
 }
 
 async fn bind_dns(
@@ -265,7 +260,7 @@ async fn bind_metrics(listen: Option<SocketAddr>) -> Result<Option<TcpListener>,
 
 fn start_switch(
     config: &Config,
-    events: mpsc::Sender<synjitsu::Event>,
+    mut events: packet_events::Sender,
     alive: oneshot::Sender<Infallible>,
 ) -> Result<Driver, DaemonError> {
     let network = &config.network;
@@ -292,8 +287,7 @@ fn start_switch(
     let on_event = move |event| {
         // Owned by the thread: that it is dropped is the sign that the thread has ended.
         let _ = &alive;
-        // The receiver is gone only while the daemon goes down.
-        let _ = events.blocking_send(event);
+        events.send(event);
     };
     Ok(Driver::spawn(switch, tun, clock::now, on_event)?)
 }

@@ -21,6 +21,7 @@ pub mod image;
 pub mod metrics;
 mod metrics_page;
 pub mod orchestrator;
+pub mod packet_events;
 pub mod publish;
 pub mod resolve;
 pub mod snapshots;

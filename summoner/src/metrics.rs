@@ -30,6 +30,11 @@ pub struct Metrics {
     pub wakes_dropped: IntCounter,
     /// `summoner_wakes_total{service,trigger,result}`
     pub wakes: IntCounterVec,
+    /// `summoner_wakes_over_budget_total{credibility,budget,trigger,result}`: wakes that would have cost a boot, and were
+    /// refused; in a dry run only counted.
+    pub wakes_over_budget: IntCounterVec,
+    /// `summoner_wake_prefixes{credibility}`: source prefixes whose budget is not whole.
+    pub wake_prefixes: IntGaugeVec,
     /// `summoner_summon_phase_seconds{phase}`
     pub phases: HistogramVec,
     /// `summoner_summon_seconds{until}`: from the wake until `ready` or `first_byte`.
@@ -48,6 +53,9 @@ pub struct Metrics {
     pub snapshots_kept: IntCounterVec,
     /// `summoner_snapshots_rejected_total{kind,reason}`: found, not used and removed; the service booted from its image.
     pub snapshots_rejected: IntCounterVec,
+    /// `summoner_packet_events_lost_total{event}`: what the switch told and the orchestrator was too slow to hear, `wake`
+    /// or `statistic`.
+    pub packet_events_lost: IntCounterVec,
     /// `summoner_switch_events_total{event}`: the packet path's own counters.
     pub switch: IntCounterVec,
 }
@@ -87,6 +95,16 @@ impl Metrics {
                 "summoner_wakes_total",
                 "Wakes by service, trigger and what became of them",
                 &["service", "trigger", "result"],
+            ),
+            wakes_over_budget: counters(
+                "summoner_wakes_over_budget_total",
+                "Wakes beyond limits.wakes, by whether their source is proven, the budget that was used up (total, prefix), trigger, and what became of them (refused, dry_run)",
+                &["credibility", "budget", "trigger", "result"],
+            ),
+            wake_prefixes: gauges(
+                "summoner_wake_prefixes",
+                "Source prefixes that have used some of their budget of wakes",
+                &["credibility"],
             ),
             phases: histograms(
                 "summoner_summon_phase_seconds",
@@ -128,6 +146,11 @@ impl Metrics {
                 "summoner_snapshots_rejected_total",
                 "Snapshots that were not used and removed, by kind and reason",
                 &["kind", "reason"],
+            ),
+            packet_events_lost: counters(
+                "summoner_packet_events_lost_total",
+                "Events of the packet path that found the queue full: wakes, which are told again, and statistics",
+                &["event"],
             ),
             switch: counters(
                 "summoner_switch_events_total",

@@ -6,9 +6,11 @@ use arc_swap::ArcSwap;
 use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::{Record, RecordType};
 use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 use policies::Instant;
+use policies::budget::Credibility;
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 use zone::{Answer, Question};
@@ -136,6 +138,7 @@ impl Handler {
             received_at,
             qtype: question.qtype,
             source: request.src().ip(),
+            credibility: credibility(request.protocol()),
             ready,
         };
         match service.answer {
@@ -212,6 +215,11 @@ impl RequestHandler for Handler {
             ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() })
         })
     }
+}
+
+/// A datagram may come from anybody; whoever asks over a connection has been answered there.
+const fn credibility(protocol: Protocol) -> Credibility {
+    if matches!(protocol, Protocol::Udp) { Credibility::Forgeable } else { Credibility::Proven }
 }
 
 /// The records with the owner name as it was asked, its case kept: resolvers use it as a cookie

@@ -15,6 +15,7 @@ use std::time::Duration;
 use hickory_proto::rr::RecordType;
 use hickory_server::Server;
 use hickory_server::net::NetError;
+use policies::budget::Credibility;
 use policies::{Instant, ServiceId};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::oneshot;
@@ -65,6 +66,8 @@ pub struct QueryWake {
     pub qtype: RecordType,
     /// Who asked: a resolver, most often.
     pub source: IpAddr,
+    /// Whether that is certain.
+    pub credibility: Credibility,
     /// Told when the guest is ready; dropped if it will not be.
     pub ready: Option<oneshot::Sender<()>>,
 }

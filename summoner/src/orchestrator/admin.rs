@@ -12,11 +12,12 @@ use tokio::sync::oneshot;
 use super::Orchestrator;
 use super::request::{Request, ServiceStatus, SnapshotStatus};
 use super::service::{Service, StopReason, state_label};
-use super::timeline::{Cause, Timeline};
+use super::timeline::Timeline;
+use super::wakes::Wake;
 use crate::engine::InstanceId;
 use crate::snapshots::{Entry, Kind};
 
-/// A list that waits until the switch has told the activity of each running instance.
+/// A list that waits until the switch has told of the activity of each service.
 #[derive(Debug)]
 pub(super) struct PendingList {
     /// Which report of each: an answer that was on its way already may be older than what the asker has seen.
@@ -154,7 +155,7 @@ impl Orchestrator {
         id: ServiceId,
         reply: oneshot::Sender<Result<Timeline, String>>,
     ) {
-        self.wake(now, id, Cause::Admin);
+        self.wake(now, id, &Wake::by_admin());
         let Some(service) = self.services.get_mut(&id) else { return };
         if service.is_running() {
             let _ = reply.send(Ok(service.timeline.clone()));
@@ -203,7 +204,8 @@ impl Orchestrator {
 
     fn list(&mut self, now: Instant, reply: oneshot::Sender<Vec<ServiceStatus>>) {
         let mut waiting = HashMap::new();
-        for (id, service) in self.services.iter_mut().filter(|(_, service)| service.is_running()) {
+        // Those without a guest too: the switch may hold packets for them.
+        for (id, service) in self.services.iter_mut().filter(|(_, service)| !service.removed) {
             service.reports_asked += 1;
             waiting.insert(*id, service.reports_asked);
             self.packets.command(Command::Report(*id));
@@ -212,11 +214,9 @@ impl Orchestrator {
         self.answer_lists(now);
     }
 
-    /// The switch has told the activity of a service.
+    /// The switch has told the activity of a service; of one that is gone there is nothing more to wait for.
     pub(super) fn list_heard_of(&mut self, now: Instant, id: ServiceId) {
-        let Some(heard) = self.services.get(&id).map(|service| service.reports_heard) else {
-            return;
-        };
+        let heard = self.services.get(&id).map_or(u64::MAX, |service| service.reports_heard);
         for list in &mut self.lists {
             if list.waiting.get(&id).is_some_and(|wanted| *wanted <= heard) {
                 list.waiting.remove(&id);
@@ -262,6 +262,8 @@ fn status(now: Instant, service: &Service) -> ServiceStatus {
         memory: service.memory_held,
         last_used: service.activity.last_packet.max(service.deployment.signal.last_query()),
         open_connections: service.activity.open_connections,
+        held: service.held,
+        refused_wakes: service.refused_wakes,
         timeline,
         now,
     }

@@ -13,6 +13,7 @@ mod request;
 pub mod run;
 mod service;
 pub mod timeline;
+mod wakes;
 
 #[cfg(test)]
 mod tests;
@@ -29,8 +30,8 @@ use tracing::{info, warn};
 
 pub use request::{Request, ServiceStatus, SnapshotStatus};
 pub use service::Deployment;
+pub use wakes::Limits;
 
-use crate::dns::QueryWake;
 use crate::engine::{
     Ending, Engine, EngineEvent, Happening, InstanceId, InstanceSpec, ShellSource,
 };
@@ -54,6 +55,8 @@ pub struct Orchestrator {
     metrics: Metrics,
     snapshots: Arc<Store>,
     limits: admission::Limits,
+    /// What wakes may cost.
+    budget: wakes::Budget,
     /// Where new services start to count their generations.
     first_generation: Generation,
     services: HashMap<ServiceId, Service>,
@@ -83,8 +86,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Keeps snapshots.
     pub snapshots: Arc<Store>,
-    /// What may run.
-    pub limits: admission::Limits,
+    /// What may run, and what wakes may cost.
+    pub limits: Limits,
     /// Where generations start; above all that were ever used before.
     pub first_generation: Generation,
 }
@@ -105,7 +108,8 @@ impl Orchestrator {
             packets,
             metrics,
             snapshots,
-            limits,
+            limits: limits.admission,
+            budget: wakes::Budget::new(&limits.wakes),
             first_generation,
             services: HashMap::new(),
             in_use: HostFacts::default(),
@@ -118,7 +122,8 @@ impl Orchestrator {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        let of_services = self.timers.first().map(|(at, _)| *at);
+        of_services.into_iter().chain(self.budget.poll_timeout()).min()
     }
 
     /// Lets every timer that is due do its work.
@@ -138,41 +143,9 @@ impl Orchestrator {
             let actions = service.lifecycle.handle_timeout(now);
             self.settle(now, id, before, actions);
         }
-        self.admit(now);
-    }
-
-    /// A query for a service that was not awake.
-    pub fn handle_query(&mut self, now: Instant, wake: QueryWake) {
-        let Some(service) = self.services.get_mut(&wake.service) else { return };
-        if let Some(waiter) = wake.ready {
-            service.wait_until_ready(waiter);
+        if self.budget.poll_timeout().is_some_and(|at| at <= now) {
+            self.show_prefixes(now);
         }
-        // The client's packet may have overtaken its query on the way here; what came first is the cause.
-        let timeline = &mut service.timeline;
-        let first = timeline.start().is_none_or(|start| wake.received_at < start);
-        if first && timeline.query_received.is_none() && timeline.ready.is_none() {
-            timeline.query_received = Some(wake.received_at);
-            timeline.cause = Some(Cause::Query);
-        }
-        self.wake(now, wake.service, Cause::Query);
-    }
-
-    fn wake(&mut self, now: Instant, id: ServiceId, cause: Cause) {
-        let Some(service) = self.services.get_mut(&id) else { return };
-        let result = match service.lifecycle.state() {
-            State::Cold => "summon",
-            State::Wanted | State::Summoning { .. } => "join",
-            State::Running { .. } => "running",
-            State::Closing { .. } | State::Draining { .. } => "after_stop",
-            State::Backoff { .. } => "after_backoff",
-        };
-        self.metrics.wakes.with_label_values(&[service.key(), cause.label(), result]).inc();
-        // A wake of a running service starts nothing; the record is for the summon to come.
-        if service.timeline.woken.is_none() && !service.is_running() {
-            service.timeline.woken = Some(now);
-            service.timeline.cause = service.timeline.cause.or(Some(cause));
-        }
-        self.drive(now, id, Event::Wake);
         self.admit(now);
     }
 

@@ -3,24 +3,19 @@
 use lifecycle::{Event, State};
 use policies::idle::{self, IdleFacts, IdlePolicy, IdleVerdict};
 use policies::{Generation, Instant, ServiceId};
-use synjitsu::{Event as PacketEvent, HoldOutcome, MilestoneKind, Trigger};
+use synjitsu::{Event as PacketEvent, HoldOutcome, MilestoneKind};
 
 use super::Orchestrator;
 use super::service::{Activity, StopReason};
-use super::timeline::Cause;
+use super::wakes::Wake;
 use crate::metrics::Metrics;
 
 impl Orchestrator {
     /// The switch saw something.
     pub fn handle_packets(&mut self, now: Instant, event: PacketEvent) {
         match event {
-            PacketEvent::Wake { service, trigger, .. } => {
-                let cause = match trigger {
-                    Trigger::TcpSyn | Trigger::TcpHandshake => Cause::TcpSyn,
-                    Trigger::Udp => Cause::Udp,
-                    Trigger::IcmpEcho => Cause::IcmpEcho,
-                };
-                self.wake(now, service, cause);
+            PacketEvent::Wake { service, trigger, source, .. } => {
+                self.wake(now, service, &Wake::by_packet(trigger, source));
             }
             PacketEvent::Closed { service, generation } => {
                 self.drive(now, service, Event::PortClosed(generation));
@@ -28,10 +23,9 @@ impl Orchestrator {
             PacketEvent::CloseRefused { service, generation } => {
                 self.handle_close_refused(now, service, generation);
             }
-            PacketEvent::Activity {
-                service, generation, last_packet, open_connections, ..
-            } => {
-                self.handle_activity(now, service, generation, last_packet, open_connections);
+            PacketEvent::Activity { service, generation, last_packet, open_connections, held } => {
+                let activity = Activity { last_packet, open_connections };
+                self.handle_activity(now, service, generation, activity, held);
             }
             PacketEvent::Milestone { service, generation, at, what } => {
                 self.handle_milestone(service, generation, at, what);
@@ -63,13 +57,17 @@ impl Orchestrator {
         now: Instant,
         id: ServiceId,
         generation: Option<Generation>,
-        last_packet: Option<Instant>,
-        open_connections: u32,
+        activity: Activity,
+        held: u32,
     ) {
-        let Some(service) = self.services.get_mut(&id) else { return };
+        let Some(service) = self.services.get_mut(&id) else {
+            // It was removed after it was asked about.
+            return self.list_heard_of(now, id);
+        };
+        service.held = held;
         service.reports_heard = service.reports_asked.min(service.reports_heard + 1);
         if generation.is_some() && generation == service.lifecycle.generation() {
-            service.activity = Activity { last_packet, open_connections };
+            service.activity = activity;
         }
         if let Some(asked) = service.idle_question
             && generation == Some(asked)

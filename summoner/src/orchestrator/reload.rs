@@ -3,25 +3,22 @@
 use std::collections::HashSet;
 
 use lifecycle::State;
-use policies::{Instant, ServiceId, admission};
+use policies::{Instant, ServiceId};
 use synjitsu::{Command, HoldPolicy, ServicePort};
 use tracing::info;
 
-use super::Orchestrator;
 use super::service::{Deployment, Service, StopReason, state_label};
+use super::{Limits, Orchestrator};
 
 impl Orchestrator {
     /// Makes the set of services equal to `deployments`, without touching those that stay the same.
     ///
     /// A service whose guest would boot otherwise now (image, memory, command line or address) is stopped,
     /// so that the next wake brings up the new one; every other change is taken over in passing.
-    pub fn configure(
-        &mut self,
-        now: Instant,
-        limits: admission::Limits,
-        deployments: Vec<Deployment>,
-    ) {
-        self.limits = limits;
+    pub fn configure(&mut self, now: Instant, limits: Limits, deployments: Vec<Deployment>) {
+        self.limits = limits.admission;
+        self.budget.configure(now, &limits.wakes);
+        self.show_prefixes(now);
         let kept: HashSet<ServiceId> = deployments.iter().map(|deployment| deployment.id).collect();
         let gone: Vec<ServiceId> = self
             .services

@@ -94,6 +94,10 @@ pub struct ServiceStatus {
     pub last_used: Option<Instant>,
     /// Its connections.
     pub open_connections: u32,
+    /// Packets of clients that are held for it.
+    pub held: u32,
+    /// Wakes that were refused because they were over budget, since the daemon started.
+    pub refused_wakes: u64,
     /// The newest summon, current or past: `cause` says why the service runs.
     pub timeline: Option<Timeline>,
     /// The daemon's clock when this was written.

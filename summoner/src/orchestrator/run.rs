@@ -3,15 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use policies::admission;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::request::Request;
-use super::{Deployment, Orchestrator};
+use super::{Deployment, Limits, Orchestrator};
 use crate::clock::{now, tokio_instant};
 use crate::dns::QueryWake;
 use crate::engine::EngineEvent;
+use crate::packet_events;
 
 /// How long guests may take to end when the daemon goes down.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -19,8 +19,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// What is to be in force from now on.
 #[derive(Debug)]
 pub struct Configuration {
-    /// What may run.
-    pub limits: admission::Limits,
+    /// What may run, and what wakes may cost.
+    pub limits: Limits,
     /// The services, all of them.
     pub services: Vec<Deployment>,
     /// Told when it is in force.
@@ -33,7 +33,7 @@ pub struct Inputs {
     /// Wakes by DNS.
     pub queries: mpsc::Receiver<QueryWake>,
     /// The switch.
-    pub packets: mpsc::Receiver<synjitsu::Event>,
+    pub packets: packet_events::Receiver,
     /// The engine.
     pub engine: mpsc::Receiver<EngineEvent>,
     /// Administrators.

@@ -96,6 +96,10 @@ pub(super) struct Service {
     pub(super) last_timeline: Option<Timeline>,
     pub(super) summary_written: bool,
     pub(super) activity: Activity,
+    /// Packets of clients that the switch holds, as it last said.
+    pub(super) held: u32,
+    /// Wakes that were over budget.
+    pub(super) refused_wakes: u64,
     /// The instance whose activity was asked for to answer the idle question.
     pub(super) idle_question: Option<Generation>,
     /// How often the switch was asked for this service's activity, and has answered; answers come in order.
@@ -128,6 +132,8 @@ impl Service {
             last_timeline: None,
             summary_written: false,
             activity: Activity::default(),
+            held: 0,
+            refused_wakes: 0,
             idle_question: None,
             reports_asked: 0,
             reports_heard: 0,

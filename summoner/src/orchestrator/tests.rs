@@ -1,11 +1,13 @@
 //! The orchestrator against a world that is played: the fake engine, a fake switch, a clock that jumps.
 
 mod snapshots;
+mod wakes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use policies::budget::{Limit, Rate, WakeLimits};
 use policies::stop::StopMode;
 use proptest::prelude::*;
 use synjitsu::{Event as PacketEvent, Trigger};
@@ -13,7 +15,7 @@ use synjitsu_device::guest_port::GuestPort;
 
 use super::*;
 use crate::config::addresses::Assigned;
-use crate::config::{self, ImageRef};
+use crate::config::{self, ImageRef, Wakes};
 use crate::dns::ServiceSignal;
 use crate::engine::fake::{Fake, Order};
 use crate::engine::{Stamps, Template};
@@ -92,7 +94,9 @@ struct Stage {
     alive: Vec<InstanceId>,
     /// Services that were woken and have had no running guest since.
     wanted: Vec<ServiceId>,
-    limits: admission::Limits,
+    limits: Limits,
+    /// Instances that were ever summoned.
+    summoned: usize,
     /// Goes with the stage.
     _folder: tempfile::TempDir,
 }
@@ -137,7 +141,11 @@ fn example(key: &str) -> config::Service {
 }
 
 impl Stage {
-    fn new(services: u32, limits: admission::Limits) -> Self {
+    fn new(services: u32, admission: admission::Limits) -> Self {
+        Self::with_budget(services, Limits { admission, wakes: free() })
+    }
+
+    fn with_budget(services: u32, limits: Limits) -> Self {
         let image = Arc::new(
             LoadedImage::load(&ImageRef::Builtin("hello".to_owned()))
                 .expect("the built-in image is good"),
@@ -159,7 +167,18 @@ impl Stage {
         let now = Instant::from_nanos(1_000_000_000);
         orchestrator.configure(now, limits, deployments);
         let (alive, wanted) = (Vec::new(), Vec::new());
-        Self { orchestrator, engine, switch, now, signals, alive, wanted, limits, _folder: folder }
+        Self {
+            orchestrator,
+            engine,
+            switch,
+            now,
+            signals,
+            alive,
+            wanted,
+            limits,
+            summoned: 0,
+            _folder: folder,
+        }
     }
 
     fn state(&self, service: u32) -> &'static str {
@@ -247,6 +266,7 @@ impl Stage {
                 let twin = self.alive.iter().find(|alive| alive.service == instance.service);
                 assert_eq!(twin, None, "two instances of one service");
                 self.alive.push(instance);
+                self.summoned += 1;
             }
             Order::Stop(instance, StopMode::Destroy) => {
                 if self.alive.contains(&instance) {
@@ -261,14 +281,15 @@ impl Stage {
 
     fn check(&mut self) {
         let count = u32::try_from(self.alive.len()).unwrap();
-        assert!(count <= self.limits.instances, "{count} instances");
+        let limits = self.limits.admission;
+        assert!(count <= limits.instances, "{count} instances");
         let booting = self
             .orchestrator
             .services
             .values()
             .filter(|service| matches!(service.lifecycle.state(), State::Summoning { .. }));
         assert!(
-            booting.count() <= usize::try_from(self.limits.booting).unwrap(),
+            booting.count() <= usize::try_from(limits.booting).unwrap(),
             "too many boots at once"
         );
         let state = self.switch.state.lock().unwrap();
@@ -297,6 +318,13 @@ impl Stage {
         let states: BTreeMap<_, _> = self.wanted.iter().map(|id| (id, self.state(id.0))).collect();
         panic!("never served: {states:?}");
     }
+}
+
+/// A budget that nobody exceeds.
+fn free() -> Wakes {
+    let limit = Limit { rate: Rate::per_second(1_000_000).unwrap(), burst: 1_000_000 };
+    let limits = WakeLimits { forgeable: limit, proven: limit, prefix: limit };
+    Wakes { limits, dry_run: false }
 }
 
 const WIDE: admission::Limits =
@@ -341,6 +369,20 @@ fn a_full_house_lets_the_next_one_in_when_one_goes() {
     }
     assert_eq!([0, 1, 2].map(|service| stage.state(service)), ["wanted", "wanted", "summoning"]);
     stage.everybody_is_served_in_the_end();
+}
+
+#[test]
+fn a_list_does_not_wait_for_a_service_that_went() {
+    let mut stage = Stage::new(3, WIDE);
+    let (reply, mut rows) = tokio::sync::oneshot::channel();
+    let (now, limits) = (stage.now, stage.limits);
+    stage.orchestrator.handle_request(now, Request::List(reply));
+    let of = |service: &Service| service.deployment.clone();
+    let kept = stage.orchestrator.services.values().map(of).filter(|kept| kept.id.0 > 0).collect();
+    stage.orchestrator.configure(now, limits, kept);
+    assert!(rows.try_recv().is_err(), "the switch has not answered yet");
+    stage.settle();
+    assert_eq!(rows.try_recv().unwrap().len(), 2);
 }
 
 #[derive(Debug, Clone)]

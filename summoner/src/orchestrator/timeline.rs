@@ -15,6 +15,8 @@ pub enum Cause {
     Query,
     /// A TCP SYN to one of its addresses.
     TcpSyn,
+    /// A client finished its TCP handshake with the switch.
+    TcpHandshake,
     /// A UDP datagram to one of its addresses.
     Udp,
     /// An ICMP echo request to one of its addresses.
@@ -30,6 +32,7 @@ impl Cause {
         match self {
             Self::Query => "query",
             Self::TcpSyn => "tcp_syn",
+            Self::TcpHandshake => "tcp_handshake",
             Self::Udp => "udp",
             Self::IcmpEcho => "icmp_echo",
             Self::Admin => "admin",
