@@ -1,6 +1,6 @@
 //! The images that come with the program; built from `guests/` along with this crate.
 
-/// The default service: HTTP on port 80, echo on port 7.
+/// The default service: HTTP on port 80, echo on port 7, discard on port 9.
 pub const HELLO: &[u8] = include_bytes!(env!("GUEST_HELLO"));
 
 /// A guest for tests, which misbehaves as its command line says; not among [`NAMES`].

@@ -25,6 +25,7 @@ mod error;
 mod manifest;
 mod note;
 mod plan;
+mod without;
 
 pub use digest::Digest;
 pub use elf::Machine;
@@ -33,3 +34,4 @@ pub use hvt_abi::boot_info::Features;
 pub use manifest::{Device, DeviceKind, Manifest};
 pub use note::{Abi, Takes};
 pub use plan::{Access, PageRange, Plan, Segment, plan};
+pub use without::without;

@@ -32,6 +32,7 @@ pub mod slo;
 pub mod stats;
 pub mod suite;
 pub mod target;
+pub mod throughput;
 
 use hickory_proto::ProtoError;
 
@@ -55,6 +56,15 @@ pub enum BenchError {
     /// The schedule could not be carried out.
     #[error(transparent)]
     Load(#[from] load::LoadError),
+    /// What throughput is compared with could not be made.
+    #[error(transparent)]
+    Peer(#[from] throughput::PeerError),
+    /// A variant of the default image could not be made.
+    #[error(transparent)]
+    Image(#[from] images::ImageError),
+    /// Nor be put somewhere.
+    #[error("cannot write to the folder for temporary files")]
+    Folder(#[source] std::io::Error),
     /// What is compared with could not be made.
     #[error(transparent)]
     Baseline(#[from] baseline::BaselineError),

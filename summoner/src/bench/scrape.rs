@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::page::{self, Progress};
+use super::page::{LARGEST, Progress, progress};
 
 /// How long the page may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,17 +35,32 @@ pub enum ScrapeError {
 /// # Errors
 /// When there is no metrics page at `address`.
 pub fn wakes(address: SocketAddr) -> Result<u64, ScrapeError> {
+    Ok(sum(&page(address)?, "summoner_wakes_total", |_| true))
+}
+
+/// How many frames the switch has taken in, from the uplink and from guests.
+///
+/// # Errors
+/// When there is no metrics page at `address`.
+pub fn frames(address: SocketAddr) -> Result<u64, ScrapeError> {
+    let taken_in = |labels: &str| {
+        ["\"received_uplink\"", "\"received_guests\""].iter().any(|event| labels.contains(event))
+    };
+    Ok(sum(&page(address)?, "summoner_switch_events_total", taken_in))
+}
+
+fn page(address: SocketAddr) -> Result<String, ScrapeError> {
     let failed = |source| ScrapeError::Read { address, source };
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut octets = Vec::new();
-    let most = u64::try_from(page::LARGEST).unwrap_or(u64::MAX);
+    let most = u64::try_from(LARGEST).unwrap_or(u64::MAX);
     stream.take(most).read_to_end(&mut octets).map_err(failed)?;
-    match page::progress(&octets, true) {
+    match progress(&octets, true) {
         Ok(Progress::Whole(start, end)) => {
-            Ok(sum(&String::from_utf8_lossy(&octets[start..end]), "summoner_wakes_total"))
+            Ok(String::from_utf8_lossy(&octets[start..end]).into_owned())
         }
         Ok(Progress::More) => {
             Err(ScrapeError::NoPage { address, failure: super::failure::Failure::Truncated })
@@ -54,12 +69,14 @@ pub fn wakes(address: SocketAddr) -> Result<u64, ScrapeError> {
     }
 }
 
-/// The sum of a counter over all its labels.
-fn sum(page: &str, counter: &str) -> u64 {
+/// The sum of a counter over those of its labels that are wanted.
+fn sum(page: &str, counter: &str, wanted: impl Fn(&str) -> bool) -> u64 {
     let values = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(counter)?;
         // Another counter's name may begin the same.
-        rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<u64>().ok())?
+        let (labels, value) = rest.rsplit_once(' ')?;
+        let is_it = (labels.is_empty() || labels.starts_with('{')) && wanted(labels);
+        is_it.then(|| value.parse::<u64>().ok())?
     });
     values.sum()
 }
@@ -72,8 +89,10 @@ mod tests {
     fn labels_are_summed_over() {
         let page = "# HELP summoner_wakes_total Wakes\nsummoner_wakes_total{service=\"a b\",result=\"x\"} 3\n\
                     summoner_wakes_total{service=\"b\"} 4\nsummoner_wakes_total_other 9\nother 1\n";
-        assert_eq!(sum(page, "summoner_wakes_total"), 7);
-        assert_eq!(sum(page, "absent"), 0);
-        assert_eq!(sum("plain 5\n", "plain"), 5);
+        let any = |_: &str| true;
+        assert_eq!(sum(page, "summoner_wakes_total", any), 7);
+        assert_eq!(sum(page, "summoner_wakes_total", |labels| labels.contains("\"b\"")), 4);
+        assert_eq!(sum(page, "absent", any), 0);
+        assert_eq!(sum("plain 5\n", "plain", any), 5);
     }
 }

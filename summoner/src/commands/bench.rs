@@ -28,7 +28,7 @@ pub(super) struct BenchArgs {
     /// Less of everything: shows that it works, gives no figures to quote
     #[arg(long, requires = "own")]
     quick: bool,
-    /// Only these parts: cold, no_hold, create, churn, burst, dns
+    /// Only these parts: cold, no_hold, create, churn, burst, dns, throughput
     #[arg(long, requires = "own", value_name = "PART", value_delimiter = ',')]
     only: Vec<Scenario>,
     /// Turns of the part `cold`
@@ -180,7 +180,12 @@ const fn exit_for(error: &BenchError) -> Exit {
         | BenchError::Load(_)
         | BenchError::Resolve(_)
         | BenchError::Unprepared { .. } => Exit::Unavailable,
-        BenchError::Daemon(_) | BenchError::Baseline(_) | BenchError::Name(_) => Exit::Internal,
+        BenchError::Daemon(_)
+        | BenchError::Baseline(_)
+        | BenchError::Peer(_)
+        | BenchError::Image(_)
+        | BenchError::Folder(_)
+        | BenchError::Name(_) => Exit::Internal,
     }
 }
 

@@ -112,6 +112,12 @@ impl Daemon {
         &self.announcement
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its admin socket.
     #[must_use]
     pub fn socket(&self) -> &Path {

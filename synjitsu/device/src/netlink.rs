@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
@@ -10,7 +11,9 @@ use netlink_packet_core::{
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
 };
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -42,6 +45,26 @@ pub fn loopback_up() -> Result<(), DeviceError> {
     let mut route = Route::open()?;
     let index = route.index_of("lo")?;
     route.set_link(index, Vec::new(), "set lo up")
+}
+
+/// Makes a pair of devices that are joined as by a cable (`veth(4)`): `name` in this namespace, `peer` in another one, which
+/// is named by a descriptor (`/proc/thread-self/ns/net` of whoever is in it). Both are down and have no address.
+///
+/// # Errors
+/// When the kernel cannot, or refuses.
+pub fn make_cable(name: &str, peer: &str, namespace: BorrowedFd<'_>) -> Result<(), DeviceError> {
+    let mut other = LinkMessage::default();
+    other.attributes.push(LinkAttribute::IfName(peer.to_owned()));
+    other.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
+    ]));
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    let what = format!("make the devices {name} and {peer}");
+    Route::open()?.ask(RouteNetlinkMessage::NewLink(message), flags, &what).map(drop)
 }
 
 /// A conversation with the kernel.

@@ -1,7 +1,7 @@
 //! `hello`: the default service. A page that says what served it, and a few tools for tests and load.
 //!
 //! HTTP/1.1 on port 80: `/` the page, `/healthz`, `/echo` (a GET's own head, or a POST's body), `/bytes/N`
-//! (N octets of a pattern). A TCP echo on port 7 (RFC 862). Answers pings.
+//! (N octets of a pattern). A TCP echo on port 7 (RFC 862), and discard on port 9 (RFC 863). Answers pings.
 //!
 //! Flags: `--ipv4=ADDRESS/LENGTH --ipv4-gateway=ADDRESS --ipv6=ADDRESS/LENGTH --ipv6-gateway=ADDRESS
 //! --name=NAME`.
@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+mod discard;
 mod echo;
 
 use alloc::rc::Rc;
@@ -21,6 +22,7 @@ use unikernel::net::Addressing;
 use unikernel::server::Server;
 use unikernel::{Guest, println};
 
+use crate::discard::Discard;
 use crate::echo::Echo;
 
 unikernel::main!(main, net = "service");
@@ -50,6 +52,7 @@ fn main(guest: &'static Guest) -> i32 {
     let http = Rc::clone(&site);
     server.listen(80, move || Http::new(Rc::clone(&http)));
     server.listen(7, Echo::default);
+    server.listen(9, Discard::default);
     let listening = site.set_listening();
     let page = Rc::clone(&site);
     server

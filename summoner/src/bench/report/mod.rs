@@ -17,6 +17,7 @@ use super::environment::Environment;
 use super::failure::Failure;
 use super::memory::IdleMemory;
 use super::stats::Row;
+use super::throughput::Throughput;
 use goals::{Goal, Ratios};
 
 /// The form of this structure; changed when an older reader would misunderstand it.
@@ -105,6 +106,9 @@ pub struct Report {
     pub idle_rss_bytes_per_instance: Option<u64>,
     /// The same by kind.
     pub idle_memory: Option<IdleMemory>,
+    /// How fast octets flowed, by direction and by what they went through.
+    #[serde(default)]
+    pub throughput: IndexMap<String, IndexMap<String, Throughput>>,
     /// What is to be reached, and whether it is.
     pub goals: Vec<Goal>,
     /// The totals by part.

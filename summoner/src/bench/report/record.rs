@@ -12,6 +12,7 @@ use crate::bench::failure::Failure;
 use crate::bench::load::Done;
 use crate::bench::memory::IdleMemory;
 use crate::bench::stats::{Samples, micros};
+use crate::bench::throughput::Throughput;
 use crate::orchestrator::timeline::{PHASES, Timeline};
 
 /// A worker that is this late was not late but was taken off its processor between two steps.
@@ -25,6 +26,7 @@ pub struct Recorder {
     samples: IndexMap<String, Samples>,
     running: IndexMap<String, Vec<(u64, f64)>>,
     idle_memory: Option<IdleMemory>,
+    throughput: IndexMap<String, IndexMap<String, Throughput>>,
     wakes: Option<u64>,
     boots: Option<u64>,
     notes: Vec<String>,
@@ -46,6 +48,7 @@ impl Recorder {
             samples: IndexMap::new(),
             running: IndexMap::new(),
             idle_memory: None,
+            throughput: IndexMap::new(),
             wakes: None,
             boots: None,
             notes: Vec::new(),
@@ -132,6 +135,12 @@ impl Recorder {
         self.idle_memory = Some(memory);
     }
 
+    /// How fast octets flowed, by direction and by what they went through.
+    pub fn throughput(&mut self, direction: &str, through: &str, found: Throughput) {
+        let of_direction = self.throughput.entry(direction.to_owned()).or_default();
+        of_direction.insert(through.to_owned(), found);
+    }
+
     /// What a daemon counted.
     pub fn counted(&mut self, wakes: Option<u64>, boots: u64) {
         if let Some(wakes) = wakes {
@@ -174,6 +183,7 @@ impl Recorder {
             ratios: Ratios::default(),
             idle_rss_bytes_per_instance: self.idle_memory.as_ref().map(IdleMemory::per_instance),
             idle_memory: self.idle_memory,
+            throughput: self.throughput,
             goals: Vec::new(),
             rows: rows.collect(),
             samples: self.samples.iter().map(|(name, all)| (name.clone(), values(all))).collect(),

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use super::goals::{Goal, Measure};
 use super::{Report, Tally};
 use crate::bench::stats::{Row, Summary};
+use crate::bench::throughput::Cost;
 
 /// The whole report. Lengths of time are in milliseconds.
 #[must_use]
@@ -17,6 +18,7 @@ pub fn render(report: &Report) -> String {
     rows(&mut text, &report.rows);
     phases(&mut text, &report.rows);
     memory(&mut text, report);
+    throughput(&mut text, report);
     goals(&mut text, &report.goals);
     if !report.notes.is_empty() {
         text.push_str("\nnotes\n");
@@ -147,6 +149,44 @@ fn memory(text: &mut String, report: &Report) {
     columns(text, &table);
     if memory.unreadable > 0 {
         line(text, format_args!("  {} processes could not be looked at", memory.unreadable));
+    }
+}
+
+fn throughput(text: &mut String, report: &Report) {
+    for (direction, all) in &report.throughput {
+        line(text, format_args!("\nthroughput {direction}, medians"));
+        let header = [
+            "",
+            "n",
+            "MB/s",
+            "by veth",
+            "by loopback",
+            "switch ns/frame",
+            "monitor ns/frame",
+            "busy",
+        ];
+        let mut table = vec![header.map(str::to_owned).to_vec()];
+        for (through, found) in all {
+            let ratio =
+                |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |r| format!("{r:.4}"));
+            let cost = |of: fn(&Cost) -> f64, digits: usize| {
+                found
+                    .cost
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |cost| format!("{:.digits$}", of(cost)))
+            };
+            table.push(vec![
+                through.clone(),
+                found.rates.len().to_string(),
+                format!("{:.1}", found.rate),
+                ratio(found.by_veth),
+                ratio(found.by_loopback),
+                cost(|cost| cost.switch_ns_per_frame, 0),
+                cost(|cost| cost.monitor_ns_per_frame, 0),
+                cost(|cost| cost.switch_busy, 2),
+            ]);
+        }
+        columns(text, &table);
     }
 }
 

@@ -8,6 +8,7 @@ mod dns;
 mod no_hold;
 mod reference;
 mod single;
+mod throughput;
 mod world;
 
 use std::fmt;
@@ -37,12 +38,21 @@ pub enum Scenario {
     Burst,
     /// Answers for a warm name while guests boot.
     Dns,
+    /// Octets in bulk through the packet path.
+    Throughput,
 }
 
 impl Scenario {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 6] =
-        [Self::Cold, Self::NoHold, Self::Create, Self::Churn, Self::Burst, Self::Dns];
+    pub const ALL: [Self; 7] = [
+        Self::Cold,
+        Self::NoHold,
+        Self::Create,
+        Self::Churn,
+        Self::Burst,
+        Self::Dns,
+        Self::Throughput,
+    ];
 
     /// The word for it.
     #[must_use]
@@ -54,6 +64,7 @@ impl Scenario {
             Self::Churn => "churn",
             Self::Burst => "burst",
             Self::Dns => "dns",
+            Self::Throughput => "throughput",
         }
     }
 }
@@ -66,7 +77,9 @@ impl fmt::Display for Scenario {
 
 /// A word that is no scenario's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no scenario `{0}`; there are cold, no_hold, create, churn, burst and dns")]
+#[error(
+    "there is no scenario `{0}`; there are cold, no_hold, create, churn, burst, dns and throughput"
+)]
 pub struct NoScenario(String);
 
 impl FromStr for Scenario {
@@ -97,6 +110,10 @@ pub struct Options {
     pub unheld: usize,
     /// Bursts of [`Scenario::Burst`] and of [`Scenario::Dns`].
     pub bursts: usize,
+    /// Transfers of [`Scenario::Throughput`] in each direction.
+    pub transfers: usize,
+    /// Octets of each of them.
+    pub octets: u64,
     /// For all that is random.
     pub seed: u64,
 }
@@ -113,6 +130,8 @@ impl Options {
             duration: Duration::from_secs(60),
             unheld: 30,
             bursts: 10,
+            transfers: 9,
+            octets: 32 << 20,
             seed,
         }
     }
@@ -127,6 +146,8 @@ impl Options {
             duration: Duration::from_secs(5),
             unheld: 3,
             bursts: 1,
+            transfers: 1,
+            octets: 1 << 20,
             ..Self::whole(seed)
         }
     }
@@ -171,6 +192,7 @@ pub fn run(
             Scenario::Churn => churn::run(&mut suite)?,
             Scenario::Burst => burst::run(&mut suite)?,
             Scenario::Dns => dns::run(&mut suite)?,
+            Scenario::Throughput => throughput::run(&mut suite)?,
         }
     }
     Ok(suite.recorder.finish(command, options.seed))

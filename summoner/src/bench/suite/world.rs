@@ -23,6 +23,8 @@ const APEX: &str = "bench.test";
 const PATIENCE: Duration = Duration::from_secs(15);
 /// From a first boot to its end, so that what is kept of it is.
 pub(super) const KEPT_AFTER: Duration = Duration::from_millis(5);
+/// The key of what services are, if that is not the default service.
+const IMAGE: &str = "services.*.image";
 /// What a guest of the suite has.
 const GUEST_MEMORY_MIB: usize = 8;
 
@@ -125,13 +127,15 @@ impl World<'_> {
                 keys.len() + 8
             );
         }
+        let image = set.iter().find(|(path, _)| *path == IMAGE);
+        let image = image.map_or("\"builtin:hello\"", |(_, image)| *image);
         for key in keys {
             let idle = self.idle;
             let _ = writeln!(
                 text,
-                "[services.{key}]\nimage = \"builtin:hello\"\nmemory = \"{GUEST_MEMORY_MIB}MiB\"\nidle = \"{idle}\""
+                "[services.{key}]\nimage = {image}\nmemory = \"{GUEST_MEMORY_MIB}MiB\"\nidle = \"{idle}\""
             );
-            for (path, value) in set {
+            for (path, value) in set.iter().filter(|(path, _)| *path != IMAGE) {
                 if let Some(field) = path.strip_prefix("services.*.") {
                     let _ = writeln!(text, "{field} = {value}");
                 }
@@ -187,6 +191,16 @@ impl Running {
                 .note(format!("{name}: {kept} of {all} services had a snapshot at the start"));
         }
         Ok(())
+    }
+
+    /// The daemon's process.
+    pub(super) fn process(&self) -> u32 {
+        self.daemon.process()
+    }
+
+    /// How many frames the switch has taken in so far, from both sides.
+    pub(super) fn frames(&self) -> Result<u64, BenchError> {
+        Ok(scrape::frames(self.metrics)?)
     }
 
     /// Makes services cold.
