@@ -17,16 +17,30 @@ use crate::boot::{Guest, NetPort};
 use crate::heap;
 use crate::net::{Addressing, Stack};
 
-/// Octets of a connection's receive buffer: two full segments, so that a client may have one under way.
+/// Octets of a narrow connection's receive buffer: two full segments, so that a client may have one under way.
 pub(crate) const RECEIVE_BUFFER: usize = 3 * 1024;
 
-/// Octets of a connection's send buffer.
+/// Octets of a narrow connection's send buffer.
 const SEND_BUFFER: usize = 8 * 1024;
+
+/// Octets of a wide connection's buffers: what is under way in one round trip, which is at best one exit of the guest. As
+/// much as a window without scaling tells (RFC 7323, section 2.2), so that nobody needs to agree on a scale. Memory that
+/// a connection does not fill is never touched.
+const WIDE_BUFFER: usize = 0xffff;
+
+/// The most connections that are wide.
+const WIDE_MAX: u64 = 16;
+
+/// The part of the heap that wide connections may take.
+const WIDE_PART: u64 = 4;
 
 /// Octets of heap that one connection is reckoned with: its buffers, its socket, and a small handler.
 const CONNECTION_COST: u64 =
     (RECEIVE_BUFFER + SEND_BUFFER + size_of::<SocketStorage<'_>>() + size_of::<Held>() + 256)
         as u64;
+
+/// What a wide one takes beyond that.
+const WIDE_COST: u64 = (2 * WIDE_BUFFER - RECEIVE_BUFFER - SEND_BUFFER) as u64;
 
 /// Octets of heap that connections leave to everything else.
 const RESERVE: u64 = 256 * 1024;
@@ -99,6 +113,8 @@ pub struct Server {
     connections: Vec<Held>,
     spare: Vec<Socket<'static>>,
     limit: usize,
+    /// How many wide sockets there may still be.
+    wide_left: u64,
     when_quiet: Option<Box<dyn FnOnce()>>,
 }
 
@@ -106,7 +122,9 @@ impl Server {
     /// A server at these addresses on `port`, with as many connections as the heap has room for.
     #[must_use]
     pub fn new(guest: &'static Guest, port: NetPort, addressing: &Addressing) -> Self {
-        let room = guest.heap_size().saturating_sub(RESERVE) / CONNECTION_COST;
+        let room = guest.heap_size().saturating_sub(RESERVE);
+        let wide = (room / WIDE_PART / WIDE_COST).min(WIDE_MAX);
+        let room = (room - wide * WIDE_COST) / CONNECTION_COST;
         let limit = usize::try_from(room).map_or(CONNECTIONS_MAX, |room| room.min(CONNECTIONS_MAX));
         Self {
             guest,
@@ -116,6 +134,7 @@ impl Server {
             connections: Vec::with_capacity(limit + 1),
             spare: Vec::new(),
             limit,
+            wide_left: wide,
             when_quiet: None,
         }
     }
@@ -191,7 +210,7 @@ impl Server {
     fn drive(&mut self, shutting_down: bool) {
         let now = self.guest.clock.now();
         let sockets = &mut self.stack.sockets;
-        let spare = &mut self.spare;
+        let (spare, wide_left) = (&mut self.spare, &mut self.wide_left);
         self.connections.retain_mut(|held| {
             let socket = sockets.get_mut::<Socket<'static>>(held.handle);
             held.drive(socket, now, shutting_down);
@@ -200,7 +219,7 @@ impl Server {
             // makes it a listener again, which the port has by now).
             let ended = socket.remote_endpoint().is_none() || remembered_only;
             if ended {
-                retire(sockets, held.handle, spare);
+                retire(sockets, held.handle, spare, wide_left);
             }
             !ended
         });
@@ -258,12 +277,24 @@ impl Server {
         Some(self.stack.sockets.add(socket))
     }
 
-    /// A socket that nobody uses: one that somebody used, because its memory is warm, or a new one.
+    /// A socket that nobody uses: one that somebody used, because its memory is warm, or a new one, wide as long as there
+    /// may be wide ones.
     fn new_socket(&mut self) -> Option<Socket<'static>> {
-        self.spare.pop().or_else(|| {
+        let warm = self.spare.iter().rposition(is_wide).or(self.spare.len().checked_sub(1));
+        if let Some(warm) = warm {
+            return Some(self.spare.remove(warm));
+        }
+        let new = |receive, send| {
             let buffer = |len| heap::zeroed(len).map(SocketBuffer::new);
-            Some(Socket::new(buffer(RECEIVE_BUFFER)?, buffer(SEND_BUFFER)?))
-        })
+            Some(Socket::new(buffer(receive)?, buffer(send)?))
+        };
+        if let Some(left) = self.wide_left.checked_sub(1)
+            && let Some(socket) = new(WIDE_BUFFER, WIDE_BUFFER)
+        {
+            self.wide_left = left;
+            return Some(socket);
+        }
+        new(RECEIVE_BUFFER, SEND_BUFFER)
     }
 
     /// Ends the connection that is missed least.
@@ -284,13 +315,13 @@ impl Server {
         let held = self.connections.swap_remove(index);
         let socket = sockets.get_mut::<Socket<'static>>(held.handle);
         if socket.state() == State::TimeWait {
-            retire(sockets, held.handle, &mut self.spare);
+            retire(sockets, held.handle, &mut self.spare, &mut self.wide_left);
             return;
         }
         // The peer is told; the socket must live until that is sent.
         socket.abort();
         self.stack.send();
-        retire(&mut self.stack.sockets, held.handle, &mut self.spare);
+        retire(&mut self.stack.sockets, held.handle, &mut self.spare, &mut self.wide_left);
     }
 
     fn stop_listening(&mut self) {
@@ -345,12 +376,19 @@ fn retire(
     sockets: &mut SocketSet<'static>,
     handle: SocketHandle,
     spare: &mut Vec<Socket<'static>>,
+    wide_left: &mut u64,
 ) {
     let smoltcp::socket::Socket::Tcp(mut socket) = sockets.remove(handle);
     if spare.len() < SPARE {
         socket.abort();
         spare.push(socket);
+    } else if is_wide(&socket) {
+        *wide_left += 1;
     }
+}
+
+fn is_wide(socket: &Socket<'static>) -> bool {
+    socket.recv_capacity() == WIDE_BUFFER
 }
 
 /// What a connection looks like; if that changes, something happened on it.

@@ -23,7 +23,7 @@ use crate::boot::NetPort;
 use crate::net::device::ETHERNET_HEADER;
 
 /// Buffers each way: a burst of so many frames is one poll.
-const BUFFERS: u32 = 32;
+const BUFFERS: u32 = 64;
 
 /// Buffers begin at multiples of this: a cache line.
 const ALIGNMENT: usize = 64;
