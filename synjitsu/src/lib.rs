@@ -57,6 +57,7 @@ mod frame;
 mod handshake;
 mod hold;
 mod icmp;
+pub mod lan;
 mod neighbour;
 mod port;
 mod replay;
