@@ -28,7 +28,7 @@ fn cases() -> u32 {
     std::env::var("SYNJITSU_CASES").ok().map_or(120, |cases| cases.parse().unwrap())
 }
 
-fn draw(mode: HoldMode) {
+fn draw(mode: HoldMode, crowded: bool) {
     let config = ProptestConfig {
         cases: cases(),
         failure_persistence: None,
@@ -37,17 +37,27 @@ fn draw(mode: HoldMode) {
         ..ProptestConfig::default()
     };
     let run = |scenario: Scenario| World::new(scenario).run().map_err(TestCaseError::fail);
-    if let Err(failure) = TestRunner::new(config).run(&scenario(mode), run) {
+    if let Err(failure) = TestRunner::new(config).run(&scenario(mode, crowded), run) {
         panic!("{failure}");
     }
 }
 
 #[test]
 fn streams_survive_in_mode_syn() {
-    draw(HoldMode::Syn);
+    draw(HoldMode::Syn, false);
+}
+
+#[test]
+fn streams_survive_in_mode_syn_when_little_can_be_held() {
+    draw(HoldMode::Syn, true);
 }
 
 #[test]
 fn streams_survive_in_mode_handshake() {
-    draw(HoldMode::Handshake);
+    draw(HoldMode::Handshake, false);
+}
+
+#[test]
+fn streams_survive_in_mode_handshake_when_little_can_be_held() {
+    draw(HoldMode::Handshake, true);
 }

@@ -13,6 +13,8 @@ pub(crate) struct Early {
     pub(crate) acknowledged: i64,
     /// The furthest right edge that it showed.
     pub(crate) edge: i64,
+    /// How large it said that segments may be.
+    pub(crate) mss: u16,
 }
 
 impl Endpoint {
@@ -60,7 +62,9 @@ impl Endpoint {
             ensure!(difference.is_none(), "octet {difference:?} is another one than was sent");
         }
         let size = segment.payload.len() + segment.options_length();
-        ensure!(size <= self.stack.mss.into(), "{size} octets for an MSS of {}", self.stack.mss);
+        // A client that was answered in this end's name was told another MSS, and that cannot be taken back.
+        let mss = self.early.map_or(0, |early| early.mss).max(self.stack.mss);
+        ensure!(size <= mss.into(), "{size} octets for an MSS of {mss}");
         self.judge_window(from, to)
     }
 

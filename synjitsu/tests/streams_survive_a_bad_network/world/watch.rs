@@ -159,7 +159,7 @@ impl Attempt {
         }
         let offered = self.client_scale();
         let scale = segment.window_scale.filter(|_| offered).unwrap_or(0);
-        let early = Early { acknowledged: 1, edge: 1 };
+        let early = Early { acknowledged: 1, edge: 1, mss: segment.mss.unwrap_or(0) };
         let shown = self.seen.shown.get_or_insert(Shown {
             iss: segment.seq,
             scale,
@@ -175,7 +175,9 @@ impl Attempt {
             (shown.edge_is_guests, shown.edge) = (true, edge);
         }
         let unit = rounding + (1 << shown.scale);
-        if !segment.syn && ack >= shown.ack {
+        // Once everything has come, a window says nothing.
+        let is_open = ack < self.streams.0.length + 2;
+        if !segment.syn && ack >= shown.ack && is_open {
             let kept = edge > shown.edge - unit;
             ensure!(kept, "the window shrinks from {} to {edge}", shown.edge);
         }
@@ -188,7 +190,7 @@ impl Attempt {
                 self.seen.delivered
             );
             ensure!(edge <= 1 + buffer, "lets the client send up to {edge}");
-            shown.early = Early { acknowledged: shown.ack, edge: shown.edge };
+            shown.early = Early { acknowledged: shown.ack, edge: shown.edge, ..shown.early };
         }
         Ok(())
     }
