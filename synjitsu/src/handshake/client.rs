@@ -77,8 +77,8 @@ pub(crate) struct Client {
     una: SeqNumber,
     /// The client's window in octets, SND.WND.
     window: u32,
-    /// The segment that it is from: sequence and acknowledgment number, SND.WL1 and SND.WL2.
-    window_from: (SeqNumber, SeqNumber),
+    /// The sequence number of the segment that it is from, SND.WL1.
+    window_from: SeqNumber,
 }
 
 /// What follows from a segment of the client.
@@ -135,8 +135,15 @@ impl Client {
             fin: false,
             una: iss,
             window: window.into(),
-            window_from: (irs, iss),
+            window_from: irs,
         }
+    }
+
+    /// The client has shown by a cookie that it got our answer.
+    pub(crate) const fn prove(mut self) -> Self {
+        self.established = true;
+        self.una = self.iss.after(1);
+        self
     }
 
     pub(crate) const fn key(&self) -> &FlowKey {
@@ -260,14 +267,12 @@ impl Client {
         if opened && ack != self.iss.after(1) {
             return Heard::reply(Reply::Reset(ack));
         }
-        if !opened && !self.hear_ack(ack, snd_nxt) {
+        if snd_nxt.precedes(ack) {
             return Heard::reply(Reply::Ack);
         }
-        if opened {
-            self.established = true;
-            self.una = ack;
-        }
         self.hear_window(segment, ack);
+        self.una = self.una.latest(ack);
+        self.established = true;
         let (taken, reply) = self.take(segment, payload, space);
         Heard { reply: if reply { Reply::Ack } else { Reply::None }, opened, taken }
     }
@@ -299,23 +304,16 @@ impl Client {
         }
     }
 
-    /// Returns whether the acknowledgment is possible.
-    fn hear_ack(&mut self, ack: SeqNumber, snd_nxt: SeqNumber) -> bool {
-        if snd_nxt.precedes(ack) {
-            return false;
-        }
-        self.una = self.una.latest(ack);
-        true
-    }
-
-    /// A segment that was overtaken by another one says nothing about the window any more.
+    /// Of segments that were overtaken only those count that acknowledge more or promise more: a retransmission
+    /// has a lower number than what was sent before it and is news all the same. The acknowledgment is not taken yet.
     fn hear_window(&mut self, segment: &Segment, ack: SeqNumber) {
-        let (seq, known) = self.window_from;
-        let is_news = seq.precedes(segment.seq) || (seq == segment.seq && !ack.precedes(known));
+        let shift = self.terms.scale.map_or(0, |(client, _)| client);
+        let window = u32::from(segment.window) << shift;
+        let newer = self.window_from.precedes(segment.seq) || self.window_from == segment.seq;
+        let is_news =
+            self.una.precedes(ack) || (self.una == ack && (newer || self.window < window));
         if is_news {
-            let shift = self.terms.scale.map_or(0, |(client, _)| client);
-            self.window = u32::from(segment.window) << shift;
-            self.window_from = (segment.seq, ack);
+            (self.window, self.window_from) = (window, segment.seq);
         }
     }
 

@@ -1,7 +1,7 @@
 //! SYN cookies (RFC 4987, section 3.6): everything about a SYN is in the number that answers it.
 //!
 //! ```text
-//!    31             9 8    7 6    5  4   3       0
+//!    31             9   8   7     5   4   3       0
 //!   | MAC (23 bits)  | slot | MSS  |SACK| scale   |
 //! ```
 //!
@@ -18,8 +18,10 @@ use crate::tcp::Offer;
 /// How long a slot is: an answer that takes longer than this is lost.
 const SLOT_SECONDS: u64 = 64;
 const MAC_SHIFT: u32 = 9;
-/// The sizes that fit two bits; the largest that is not more than the client's own is meant.
-const SIZES: [u16; 4] = [536, 1220, 1400, 1460];
+/// The sizes that fit three bits; the largest that is not more than the client's own is meant.
+const SIZES: [u16; 8] = [64, 256, 536, 1220, 1360, 1400, 1440, 1460];
+/// That of a client that named none (RFC 9293, section 3.7.1).
+const DEFAULT_SIZE: u16 = 536;
 /// Stands for a client that offered no window scale.
 const NO_SCALE: u32 = 15;
 /// Keeps the MAC apart from other uses of the secret.
@@ -38,21 +40,25 @@ impl Cookies {
         Self { numbers, given: None }
     }
 
+    /// A cookie is given out.
+    pub(crate) fn give(&mut self, now: Instant) {
+        self.given = Some(slot(now));
+    }
+
     /// The initial sequence number that stands for a client's SYN and `offer`.
-    pub(crate) fn give(
-        &mut self,
+    pub(crate) fn number(
+        &self,
         now: Instant,
         key: &FlowKey,
         irs: SeqNumber,
         offer: &Offer,
     ) -> SeqNumber {
         let slot = slot(now);
-        self.given = Some(slot);
-        let size = offer.mss.unwrap_or(SIZES[0]);
+        let size = offer.mss.unwrap_or(DEFAULT_SIZE);
         let index = SIZES.iter().rposition(|known| *known <= size).unwrap_or(0);
         let index = u32::try_from(index).unwrap_or(0);
         let scale = offer.window_scale.map_or(NO_SCALE, u32::from);
-        let bits = low_two(slot) << 7 | index << 5 | u32::from(offer.sack) << 4 | scale;
+        let bits = parity(slot) << 8 | index << 5 | u32::from(offer.sack) << 4 | scale;
         SeqNumber(self.mac(key, irs, slot, bits) << MAC_SHIFT | bits)
     }
 
@@ -78,11 +84,11 @@ impl Cookies {
         let slot = [Some(current), current.checked_sub(1)]
             .into_iter()
             .flatten()
-            .find(|slot| low_two(*slot) == bits >> 7)?;
+            .find(|slot| parity(*slot) == bits >> 8)?;
         if self.mac(key, irs, slot, bits) != iss.0 >> MAC_SHIFT {
             return None;
         }
-        let index = usize::try_from(bits >> 5 & 3).unwrap_or(0);
+        let index = usize::try_from(bits >> 5 & 7).unwrap_or(0);
         let scale = bits & 15;
         Some(Offer {
             mss: SIZES.get(index).copied(),
@@ -103,8 +109,9 @@ fn slot(now: Instant) -> u64 {
     now.as_nanos() / (SLOT_SECONDS * 1_000_000_000)
 }
 
-fn low_two(slot: u64) -> u32 {
-    u32::try_from(slot & 3).unwrap_or(0)
+/// Tells a slot from the one before.
+fn parity(slot: u64) -> u32 {
+    u32::from(!slot.is_multiple_of(2))
 }
 
 #[cfg(test)]
@@ -131,13 +138,14 @@ mod tests {
             let mut cookies = Cookies::new(Numbers::new(secret));
             let offer = Offer { mss, window_scale: scale, sack, ..Offer::default() };
             let irs = SeqNumber(irs);
-            let iss = cookies.give(at(given), &key(1), irs, &offer);
+            cookies.give(at(given));
+            let iss = cookies.number(at(given), &key(1), irs, &offer);
             let back = cookies.check(at(given + later), &key(1), irs, iss);
             let slots = (given + later) / SLOT_SECONDS - given / SLOT_SECONDS;
             prop_assert_eq!(back.is_some(), slots <= 1);
             if let Some(back) = back {
                 prop_assert_eq!((back.window_scale, back.sack), (scale, sack));
-                prop_assert!(back.mss.unwrap() <= mss.unwrap_or(536).max(536));
+                prop_assert!(back.mss.unwrap() <= mss.unwrap_or(536).max(64));
             }
         }
     }
@@ -152,10 +160,11 @@ mod tests {
             let mut cookies = Cookies::new(Numbers::new(secret(1)));
             let irs = SeqNumber(number.wrapping_mul(0x9e37_79b9));
             assert!(cookies.check(at(1), &key(1), irs, irs).is_none(), "none was given");
-            let iss = cookies.give(at(1), &key(1), irs, &offer);
+            cookies.give(at(1));
+            let iss = cookies.number(at(1), &key(1), irs, &offer);
             assert!(cookies.check(at(1), &key(1), irs, iss).is_some());
             let mut others = Cookies::new(Numbers::new(secret(2)));
-            others.give(at(1), &key(1), irs, &offer);
+            others.give(at(1));
             let forged = [
                 cookies.check(at(1), &key(2), irs, iss),
                 cookies.check(at(1), &key(1), irs.after(1), iss),

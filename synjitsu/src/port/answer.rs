@@ -13,6 +13,7 @@ use crate::flow::FlowKey;
 use crate::frame::{Packet, Segment};
 use crate::handshake::{Client, Heard, Reply, Terms};
 use crate::hold::{Answered, Held, HeldSyn, Kind, Serial};
+use crate::seq::SeqNumber;
 use crate::shared::Shared;
 use crate::tcp::{Draft, Offer};
 use crate::timer::Timer;
@@ -72,16 +73,26 @@ impl Port {
     ) {
         let crowded = self.hold.half_open() >= self.settings.hold.flows.div_ceil(2)
             || shared.held.is_half_full(packet.source);
-        let guest = shared.learned.get(self.settings.image, &key);
-        let v6 = key.local.is_ipv6();
-        let terms = Terms::agree(offer, guest, shared.config.max_mss(v6), v6);
-        let limit = self.early_limit(guest);
-        let iss = shared.numbers.initial(now, &key);
-        let numbers = (segment.seq, iss);
-        let client = Client::new(key, terms, numbers, segment.window, limit);
+        let limits = HoldLimits::from(&self.settings.hold);
+        let full = !self.hold.has_room(packet.source, packet.bytes.len(), limits, &shared.held);
+        // The same SYN gets the same answer, whether it finds room this time or the next time.
+        let client = if crowded || full || shared.cookies.may_be_out(now) {
+            self.client_by_cookie(now, key, segment, offer, shared)
+        } else {
+            let guest = shared.learned.get(self.settings.image, &key);
+            let v6 = key.local.is_ipv6();
+            let terms = Terms::agree(offer, guest, shared.config.max_mss(v6), v6);
+            let numbers = (segment.seq, shared.numbers.initial(now, &key));
+            Client::new(key, terms, numbers, segment.window, self.early_limit(guest))
+        };
         let answer = client.syn_ack();
-        if crowded || self.hold_answered(now, *segment, client, shared).is_none() {
-            self.give_cookie(now, &key, segment, offer, shared);
+        if crowded || full {
+            Self::give_cookie(now, answer, shared);
+            return;
+        }
+        if self.hold_answered(now, *segment, client, shared).is_none() {
+            // Its SYN for the guest is longer than its own one, and there was room for that one exactly.
+            shared.counters.dropped_overflow += 1;
             return;
         }
         shared.counters.answered_syns += 1;
@@ -116,37 +127,55 @@ impl Port {
         let service = self.settings.service;
         let serial = shared.next_serial();
         let (again, deadline) = (now + FIRST_WAIT, now + self.settings.hold.time);
-        let answered = Box::new(Answered { client, again: Some((again, FIRST_WAIT)) });
+        let waits = !client.is_established();
+        let answered = Box::new(Answered { client, again: waits.then_some((again, FIRST_WAIT)) });
         let syn = HeldSyn { answered: Some(answered), ..HeldSyn::new(key, segment) };
         let ends = (key.remote, key.local);
         let held = Held::made(now, deadline, packet, ends, Kind::Syn(syn));
         self.hold.insert(serial, held, &mut shared.held);
         shared.timers.set(deadline, Timer::Expire(service, serial));
-        shared.timers.set(again, Timer::Answer(service, serial));
+        if waits {
+            shared.timers.set(again, Timer::Answer(service, serial));
+        }
         shared.counters.held_syns += 1;
         Some(serial)
     }
 
-    /// Answers a SYN without keeping anything of it.
-    fn give_cookie(
+    /// A client whose SYN need not be kept: everything about it is in the number that answers it.
+    fn client_by_cookie(
         &self,
         now: Instant,
-        key: &FlowKey,
+        key: FlowKey,
         segment: &Segment,
         offer: &Offer,
-        shared: &mut Shared,
-    ) {
-        let guest = shared.learned.get(self.settings.image, key);
+        shared: &Shared,
+    ) -> Client {
+        let guest = shared.learned.get(self.settings.image, &key);
         let offer = Offer { sack: offer.sack && guest.is_none_or(|guest| guest.sack), ..*offer };
-        let iss = shared.cookies.give(now, key, segment.seq, &offer);
+        let iss = shared.cookies.number(now, &key, segment.seq, &offer);
+        self.client_of_cookie(key, &offer, (segment.seq, iss), segment.window, shared)
+    }
+
+    /// The client that a cookie stands for, with what the switch offers in every answer of that kind.
+    fn client_of_cookie(
+        &self,
+        key: FlowKey,
+        offer: &Offer,
+        numbers: (SeqNumber, SeqNumber),
+        window: u16,
+        shared: &Shared,
+    ) -> Client {
         let v6 = key.local.is_ipv6();
-        let terms = Terms::agree(&offer, None, shared.config.max_mss(v6), v6);
-        let numbers = (segment.seq, iss);
-        let limit = self.settings.hold.buffer;
-        let client = Client::new(*key, terms, numbers, segment.window, limit);
+        let terms = Terms::agree(offer, None, shared.config.max_mss(v6), v6);
+        Client::new(key, terms, numbers, window, self.settings.hold.buffer)
+    }
+
+    /// Answers a SYN without keeping anything of it.
+    fn give_cookie(now: Instant, answer: Vec<u8>, shared: &mut Shared) {
+        shared.cookies.give(now);
         shared.counters.answered_syns += 1;
         shared.counters.cookies_sent += 1;
-        shared.replies.push_back(client.syn_ack());
+        shared.replies.push_back(answer);
     }
 
     /// The guest has too many half-open connections: a new SYN gets a cookie, and the oldest connection is given up if it
@@ -161,7 +190,8 @@ impl Port {
         out: &mut impl FrameSink,
     ) -> bool {
         let Some(offer) = self.may_answer(packet) else { return false };
-        self.give_cookie(now, key, segment, &offer, shared);
+        let answer = self.client_by_cookie(now, *key, segment, &offer, shared).syn_ack();
+        Self::give_cookie(now, answer, shared);
         let Gate::Open(instance) = &mut self.gate else { return true };
         if let Some(open) = instance.flows.give_up_half_open(now, HALF_OPEN_PATIENCE)
             && let Some(ack) = open.ack
@@ -189,16 +219,18 @@ impl Port {
         if known || self.settings.hold.mode != HoldMode::Handshake {
             return false;
         }
-        let (irs, iss) = (segment.seq.before(1), ack.before(1));
-        let Some(offer) = shared.cookies.check(now, key, irs, iss) else { return false };
+        let iss = ack.before(1);
+        // The next number after the SYN's, or once more that of the SYN, to see whether the connection is alive: that is
+        // how a client that does not speak first is heard of again if there was no room for its first answer.
+        let first = [segment.seq.before(1), segment.seq];
+        let find = |irs: SeqNumber| Some((irs, shared.cookies.check(now, key, irs, iss)?));
+        let Some((irs, offer)) = first.into_iter().find_map(find) else { return false };
         if !packet.has_tcp_checksum() {
             shared.counters.dropped_checksum += 1;
             return true;
         }
-        let v6 = key.local.is_ipv6();
-        let terms = Terms::agree(&offer, None, shared.config.max_mss(v6), v6);
-        let limit = self.settings.hold.buffer;
-        let client = Client::new(*key, terms, (irs, iss), segment.window, limit);
+        let client = self.client_of_cookie(*key, &offer, (irs, iss), segment.window, shared);
+        let client = client.prove();
         let syn = Segment { seq: irs, ack: None, syn: true, payload: 0, ..*segment };
         let Some(serial) = self.hold_answered(now, syn, client, shared) else {
             // What it sends will be looked at again: by then there may be room.
@@ -211,6 +243,7 @@ impl Port {
         shared.counters.cookies_accepted += 1;
         self.begin_story(*key, now, MilestoneKind::Held, shared);
         self.hear_client(now, serial, segment, packet, shared, out);
+        self.release(now, serial, shared, out);
         true
     }
 
@@ -250,6 +283,16 @@ impl Port {
         // What is acknowledged is not sent again: it must be what the client meant.
         if !packet.has_tcp_checksum() {
             shared.counters.dropped_checksum += 1;
+            return;
+        }
+        if self.accepts_older_cookie(now, serial, segment, shared) {
+            let key = FlowKey {
+                local: packet.destination,
+                local_port: segment.destination_port,
+                remote: packet.source,
+                remote_port: segment.source_port,
+            };
+            self.open_by_cookie(now, &key, segment, packet, shared, out);
             return;
         }
         let limits = HoldLimits::from(&self.settings.hold);
@@ -297,6 +340,28 @@ impl Port {
             }
             Gate::Closed => self.request_wake(now, trigger, packet.source, shared),
         }
+    }
+
+    /// A client answers a cookie that it got before it was held; the later answer is withdrawn then.
+    fn accepts_older_cookie(
+        &mut self,
+        now: Instant,
+        serial: Serial,
+        segment: &Segment,
+        shared: &mut Shared,
+    ) -> bool {
+        let Some((syn, _)) = self.hold.syn_mut(serial) else { return false };
+        let Some(answered) = &syn.answered else { return false };
+        let Some(iss) = segment.ack.map(|ack| ack.before(1)) else { return false };
+        let accepts = syn.is_half_open()
+            && !segment.syn
+            && !segment.rst
+            && iss != answered.client.iss()
+            && shared.cookies.check(now, &syn.key, segment.seq.before(1), iss).is_some();
+        if accepts {
+            self.end(now, serial, HoldOutcome::ClientGone, shared);
+        }
+        accepts
     }
 
     /// The client has not shown that it got our answer.

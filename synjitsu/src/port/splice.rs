@@ -19,7 +19,7 @@ use crate::{FrameSink, HoldLimits, MilestoneKind, reset};
 
 /// Spliced connections of one instance; beyond, SYNs are held instead of answered.
 pub(super) const MAX_SPLICES: usize = MAX_FLOWS;
-/// A connection that both sides have closed may still have segments on their way (RFC 9293, section 3.4.3: twice the
+/// A connection that is over may still have segments on their way, or not be over for the guest (RFC 9293, section 3.4.3: twice the
 /// longest life of a segment; 30 seconds, as most stacks have it).
 const LINGER: Duration = Duration::from_secs(60);
 
@@ -32,6 +32,8 @@ struct Splice {
     stage: Stage,
     /// When something is to be done about it.
     due: Option<Instant>,
+    /// When its last segment was translated.
+    used: Instant,
 }
 
 #[derive(Debug)]
@@ -99,7 +101,7 @@ impl Port {
         let Gate::Open(instance) = &mut self.gate else { return };
         instance.last_packet = Some(now);
         let stage = Stage::Relay(Box::new(relay));
-        instance.splices.0.insert(key, Splice { stage, due: None });
+        instance.splices.0.insert(key, Splice { stage, due: None, used: now });
         shared.counters.spliced += 1;
         self.carry_out(now, &key, wire, shared, out);
     }
@@ -132,14 +134,18 @@ impl Port {
             // A new connection between the same ports, if the guest agrees.
             Stage::Translated(_) if segment.is_first_syn() => return false,
             Stage::Translated(translation) => {
-                instance.last_packet = Some(now);
+                (instance.last_packet, splice.used) = (Some(now), now);
                 let seen = translation.seen_by_guest(segment);
                 translation.write_to_guest(packet, segment, &mut shared.scratch);
                 let tracked = instance.flows.sent_to_guest(now, *key, &seen);
                 shared.counters.forwarded_to_guests += 1;
                 let generation = instance.generation;
                 shared.send_to_guest(&self.settings, generation, &shared.scratch, out);
-                self.note_spliced(now, key, &seen, tracked, shared);
+                shared.note_flow(self.settings.service, *key, tracked);
+                if let Tracked::Ended(_) = tracked {
+                    // Also after a RST: the guest may question it.
+                    self.set_due(key, Some(now + LINGER), shared);
+                }
             }
         }
         true
@@ -175,6 +181,7 @@ impl Port {
                     self.unsplice(key, shared);
                     return None;
                 }
+                splice.used = now;
                 let mut rewrite = translation.to_client(segment);
                 // The window of a SYN is never scaled.
                 rewrite.window = rewrite.window.filter(|_| !segment.syn);
@@ -182,8 +189,11 @@ impl Port {
                 let before = instance.flows.knows(key);
                 self.track_outbound(now, *key, segment, shared);
                 let Gate::Open(instance) = &self.gate else { return None };
-                if before && !instance.flows.knows(key) {
-                    self.end_splice(now, key, segment.rst, shared);
+                if segment.rst {
+                    // Nothing is answered to it, and what answers later segments takes its number from these.
+                    self.unsplice(key, shared);
+                } else if before && !instance.flows.knows(key) {
+                    self.set_due(key, Some(now + LINGER), shared);
                 }
                 Some(Verdict::ForwardScratch)
             }
@@ -256,31 +266,10 @@ impl Port {
                 let wire = relay.on_timeout(now);
                 self.carry_out(now, key, wire, shared, out);
             }
-            Stage::Translated(_) => self.unsplice(key, shared),
-        }
-    }
-
-    fn note_spliced(
-        &mut self,
-        now: Instant,
-        key: &FlowKey,
-        segment: &Segment,
-        tracked: Tracked,
-        shared: &mut Shared,
-    ) {
-        shared.note_flow(self.settings.service, *key, tracked);
-        if let Tracked::Ended(_) = tracked {
-            self.end_splice(now, key, segment.rst, shared);
-        }
-    }
-
-    /// A translated connection is over.
-    fn end_splice(&mut self, now: Instant, key: &FlowKey, reset: bool, shared: &mut Shared) {
-        if reset {
-            // Nothing is answered to a RST, and what answers later segments takes its number from these.
-            self.unsplice(key, shared);
-        } else {
-            self.set_due(key, Some(now + LINGER), shared);
+            Stage::Translated(_) => match splice.used + LINGER {
+                until if until > now => self.set_due(key, Some(until), shared),
+                _ => self.unsplice(key, shared),
+            },
         }
     }
 
