@@ -1,10 +1,13 @@
 //! The client's side of a connection that the switch answers: the part of a TCB that receives (RFC 9293, section 3.3.1).
 //!
-//! Data are taken in order only and acknowledged at once; what is out of order is dropped and asked for again, so
-//! that nothing is ever acknowledged that is not kept.
+//! Data are acknowledged at once; what is out of order is kept as well, as far as there is room, and acknowledged selectively
+//! if the client understands that. Nothing is ever acknowledged that is not kept.
 
 use std::collections::VecDeque;
 
+use etherparse::TcpOptionElement;
+
+use super::reassembly::Reassembly;
 use crate::flow::FlowKey;
 use crate::frame::Segment;
 use crate::seq::SeqNumber;
@@ -27,6 +30,8 @@ pub(crate) struct Terms {
     pub(crate) scale: Option<(u8, u8)>,
     /// Whether selective acknowledgments may be sent.
     pub(crate) sack: bool,
+    /// Whether the client has offered them.
+    pub(crate) client_sack: bool,
 }
 
 impl Terms {
@@ -38,7 +43,10 @@ impl Terms {
             client_mss: client.mss.unwrap_or(default).clamp(64, max_mss),
             our_mss: guest.map_or(max_mss, |guest| guest.mss.unwrap_or(default).min(max_mss)),
             scale: client.window_scale.zip(ours),
-            sack: client.sack && guest.is_none_or(|guest| guest.sack),
+            // A client that believes in them recovers badly from losses if its guest does not send any: so they are not
+            // promised in the name of a guest of which nothing is known.
+            sack: client.sack && guest.is_some_and(|guest| guest.sack),
+            client_sack: client.sack,
         }
     }
 
@@ -49,7 +57,7 @@ impl Terms {
             None => None,
         };
         let mss = Some(self.client_mss);
-        Offer { mss, window_scale, sack: self.sack, signed: false, window: 0 }
+        Offer { mss, window_scale, sack: self.client_sack, signed: false, window: 0 }
     }
 
     fn for_client(&self) -> Offer {
@@ -70,8 +78,15 @@ pub(crate) struct Client {
     rcv_nxt: SeqNumber,
     /// Where the window ends that the client was promised; never goes back.
     edge: SeqNumber,
-    /// Taken and not acknowledged by the guest, the FIN not included.
+    /// Where the window ended at the most that the client was told: less, because windows are told in rough steps.
+    told: SeqNumber,
+    /// Taken in order and not acknowledged by the guest, the FIN not included.
     data: VecDeque<u8>,
+    /// Taken out of order.
+    ahead: Reassembly,
+    /// The number of the client's FIN, if it has come.
+    fin_at: Option<SeqNumber>,
+    /// Whether everything before the FIN was taken, and it with that.
     fin: bool,
     /// What the client has acknowledged, SND.UNA.
     una: SeqNumber,
@@ -89,6 +104,8 @@ pub(crate) struct Heard {
     pub(crate) opened: bool,
     /// Octets taken.
     pub(crate) taken: usize,
+    /// Octets given up that were taken before.
+    pub(crate) given_up: usize,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -131,7 +148,10 @@ impl Client {
             established: false,
             rcv_nxt,
             edge: rcv_nxt.after(promised),
+            told: rcv_nxt.after(promised.min(u16::MAX.into())),
             data: VecDeque::new(),
+            ahead: Reassembly::default(),
+            fin_at: None,
             fin: false,
             una: iss,
             window: window.into(),
@@ -172,8 +192,14 @@ impl Client {
         self.rcv_nxt
     }
 
-    pub(crate) const fn edge(&self) -> SeqNumber {
-        self.edge
+    /// Where the window ended at the most that the client was told.
+    pub(crate) const fn told(&self) -> SeqNumber {
+        self.told
+    }
+
+    /// How many octets are kept, in order and out of it.
+    pub(crate) fn kept(&self) -> usize {
+        self.data.len() + self.ahead.octets()
     }
 
     pub(crate) const fn una(&self) -> SeqNumber {
@@ -224,9 +250,16 @@ impl Client {
     }
 
     /// Says what is expected next and how much; `snd_nxt` is the number of the service's next octet.
-    pub(crate) fn ack(&self, snd_nxt: SeqNumber) -> Vec<u8> {
+    pub(crate) fn ack(&mut self, snd_nxt: SeqNumber) -> Vec<u8> {
         let draft = Draft::to_remote(&self.key, snd_nxt, Some(self.rcv_nxt));
-        Draft { window: self.window_field(), ..draft }.packet()
+        let window = self.window_field();
+        match self.ahead.option().filter(|_| self.terms.sack) {
+            None => Draft { window, ..draft }.packet(),
+            Some(sack) => {
+                let options = [TcpOptionElement::Noop, TcpOptionElement::Noop, sack];
+                Draft { window, options: &options, ..draft }.packet()
+            }
+        }
     }
 
     /// Ends the connection.
@@ -235,9 +268,11 @@ impl Client {
     }
 
     /// What is left of the promised window, as it is sent.
-    pub(crate) fn window_field(&self) -> u16 {
+    pub(crate) fn window_field(&mut self) -> u16 {
         let shift = self.terms.scale.map_or(0, |(_, ours)| ours);
-        u16::try_from(self.room() >> shift).unwrap_or(u16::MAX)
+        let field = u16::try_from(self.room() >> shift).unwrap_or(u16::MAX);
+        self.told = self.told.latest(self.rcv_nxt.after(u32::from(field) << shift));
+        field
     }
 
     /// Takes a segment of the client (RFC 9293, section 3.10.7.4). `snd_nxt` is the number of the service's next octet; at
@@ -273,8 +308,11 @@ impl Client {
         self.hear_window(segment, ack);
         self.una = self.una.latest(ack);
         self.established = true;
-        let (taken, reply) = self.take(segment, payload, space);
-        Heard { reply: if reply { Reply::Ack } else { Reply::None }, opened, taken }
+        if payload.is_empty() && !segment.fin {
+            return Heard { opened, ..Heard::default() };
+        }
+        let (taken, given_up) = self.take(segment, payload, space);
+        Heard { reply: Reply::Ack, opened, taken, given_up }
     }
 
     /// A RST counts only with exactly the number that is expected; near it, it is questioned (RFC 5961, section 3.2).
@@ -317,30 +355,42 @@ impl Client {
         }
     }
 
-    /// Keeps what comes next in order; returns how much, and whether there is something to say about it.
-    fn take(&mut self, segment: &Segment, payload: &[u8], space: usize) -> (usize, bool) {
-        if payload.is_empty() && !segment.fin {
-            return (0, false);
+    /// Keeps what is new; returns how much, and how much was given up for it.
+    fn take(&mut self, segment: &Segment, payload: &[u8], mut space: usize) -> (usize, usize) {
+        if self.fin {
+            return (0, 0);
         }
-        let known = self.rcv_nxt.distance_from(segment.seq);
-        let beyond = segment.seq.distance_from(self.rcv_nxt);
-        let in_order = segment.seq == self.rcv_nxt || beyond > 1 << 31;
-        if !in_order || self.fin {
-            return (0, true);
+        let is_old = segment.seq.precedes(self.rcv_nxt);
+        let known = if is_old { self.rcv_nxt.distance_from(segment.seq) } else { 0 };
+        let new = payload.get(octets(known)..).unwrap_or_default();
+        let start = segment.seq.after(known);
+        let window = octets(self.edge.distance_from(start));
+        let fits = &new[..new.len().min(window)];
+        let mut given_up = 0;
+        // What is missing comes first: without it, what lies ahead of it is no use.
+        while start == self.rcv_nxt && space < fits.len() {
+            let Some(octets) = self.ahead.renege() else { break };
+            given_up += octets;
+            space += octets;
         }
-        let known = usize::try_from(known).unwrap_or(usize::MAX);
-        let new = payload.get(known..).unwrap_or_default();
-        let room = usize::try_from(self.room()).unwrap_or(usize::MAX).min(space);
-        let taken = &new[..new.len().min(room)];
-        self.data.extend(taken);
-        let count = u32::try_from(taken.len()).unwrap_or(0);
-        self.rcv_nxt = self.rcv_nxt.after(count);
-        // A FIN takes no room in the buffer, but it has a number, which must lie in the window.
-        if segment.fin && taken.len() == new.len() && segment.end() == self.rcv_nxt.after(1) {
+        let taken = self.ahead.insert(start, fits, space);
+        while let Some(next) = self.ahead.take(self.rcv_nxt) {
+            self.rcv_nxt = self.rcv_nxt.after(u32::try_from(next.len()).unwrap_or(0));
+            self.data.extend(next);
+        }
+        if segment.fin && fits.len() == new.len() {
+            self.fin_at = Some(segment.end().before(1));
+        }
+        if self.fin_at == Some(self.rcv_nxt) {
+            // It takes no room in the buffer, but it has a number.
             self.fin = true;
             self.rcv_nxt = self.rcv_nxt.after(1);
             self.edge = self.edge.latest(self.rcv_nxt);
         }
-        (taken.len(), true)
+        (taken, given_up)
     }
+}
+
+fn octets(distance: u32) -> usize {
+    usize::try_from(distance).unwrap_or(usize::MAX)
 }

@@ -15,6 +15,7 @@ mod client;
 mod cookie;
 mod isn;
 mod learned;
+mod reassembly;
 mod relay;
 mod translation;
 

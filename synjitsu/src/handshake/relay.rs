@@ -61,7 +61,7 @@ pub(crate) struct Wire {
     pub(crate) to_guest: Vec<Vec<u8>>,
     /// Octets of the client that were taken.
     pub(crate) taken: usize,
-    /// Octets of the client that the guest has acknowledged.
+    /// Octets of the client that are no longer kept: the guest has acknowledged them, or they were given up.
     pub(crate) released: usize,
     /// It is over, and both sides have been told.
     pub(crate) over: bool,
@@ -85,6 +85,7 @@ impl Relay {
                 guest_iss: answer.seq,
                 distance: client.iss().distance_from(answer.seq),
                 windows: Windows { agreed: terms.scale, guest },
+                client_sack: terms.sack,
                 sack: terms.sack && offer.sack,
             },
             mss: offer.mss.unwrap_or(default).clamp(64, terms.our_mss.max(64)).into(),
@@ -119,6 +120,11 @@ impl Relay {
 
     /// What is kept of the client, in octets.
     pub(crate) fn kept(&self) -> usize {
+        self.client.kept()
+    }
+
+    /// What of it the guest can be given.
+    fn ready(&self) -> usize {
         self.client.data().len()
     }
 
@@ -137,16 +143,18 @@ impl Relay {
     pub(crate) fn settle(&self) -> Option<(Translation, Option<Vec<u8>>)> {
         // A guest that takes smaller segments than the client was told gets them cut, until the client has closed.
         let cuts = self.mss < self.client.terms().our_mss.into();
-        if self.una != self.client.rcv_nxt() || (cuts && !self.client.fin()) {
+        let missing = self.client.data().len() != self.kept();
+        if missing || self.una != self.client.rcv_nxt() || (cuts && !self.client.fin()) {
             return None;
         }
         let ours = self.client.terms().scale.map_or(0, |(_, ours)| ours);
         let window = self.edge.distance_from(self.una) >> ours << ours;
         let edge = self.una.after(window);
-        if !self.client.fin() && edge.precedes(self.client.edge()) {
+        if !self.client.fin() && edge.precedes(self.client.told()) {
             return None;
         }
-        let is_news = self.client.room() < 2 * self.mss && self.client.edge().precedes(edge);
+        let left = self.client.told().distance_from(self.una);
+        let is_news = left < 2 * self.mss && self.client.told().precedes(edge);
         let field = u16::try_from(window >> ours).unwrap_or(u16::MAX);
         let update = || {
             let ack = Some(self.client.rcv_nxt());
@@ -166,9 +174,9 @@ impl Relay {
     ) -> Wire {
         let mut wire = Wire::default();
         let snd_nxt = self.snd_nxt();
-        let Heard { reply, taken, .. } =
+        let Heard { reply, taken, given_up, .. } =
             self.client.hear(segment, packet.tcp_payload(), snd_nxt, space);
-        wire.taken = taken;
+        (wire.taken, wire.released) = (taken, given_up);
         match reply {
             Reply::None => {}
             Reply::Ack | Reply::SynAck => wire.to_client.push(self.client.ack(snd_nxt)),
@@ -259,7 +267,7 @@ impl Relay {
         self.edge = self.edge.latest(edge);
         let acknowledged = ack.distance_from(self.una);
         if acknowledged > 0 {
-            let octets = usize::try_from(acknowledged).unwrap_or(usize::MAX).min(self.kept());
+            let octets = usize::try_from(acknowledged).unwrap_or(usize::MAX).min(self.ready());
             self.client.forget_data(octets);
             wire.released = octets;
             self.una = ack;
@@ -314,9 +322,9 @@ impl Relay {
     /// Sends a segment with at most `room` numbers from `sent` on.
     fn send(&mut self, room: u32, wire: &mut Wire) {
         let start = usize::try_from(self.sent.distance_from(self.una)).unwrap_or(usize::MAX);
-        let left = self.kept().saturating_sub(start);
+        let left = self.ready().saturating_sub(start);
         let length = left.min(usize::try_from(room).unwrap_or(usize::MAX));
-        let range = start.min(self.kept())..start.min(self.kept()) + length;
+        let range = start.min(self.ready())..start.min(self.ready()) + length;
         let payload: Vec<u8> = self.client.data().range(range).copied().collect();
         let octets = u32::try_from(length).unwrap_or(0);
         let fin = self.client.fin() && length == left && octets < room;

@@ -12,7 +12,9 @@ pub(crate) struct Translation {
     /// How far the client's view of the guest's numbers is after the guest's own.
     pub(crate) distance: u32,
     pub(crate) windows: Windows,
-    /// Whether the guest has agreed to selective acknowledgments.
+    /// Whether selective acknowledgments were agreed on with the client.
+    pub(crate) client_sack: bool,
+    /// Whether they were agreed on with both.
     pub(crate) sack: bool,
 }
 
@@ -63,7 +65,7 @@ impl Translation {
             ack: None,
             window: Some(self.windows.to_client(segment.window)),
             // They are about the client's numbers, which are the same on both sides.
-            sack: Sack::Keep,
+            sack: if self.client_sack { Sack::Keep } else { Sack::Strip },
             max_mss: None,
         }
     }

@@ -163,6 +163,15 @@ impl Hold {
         self.half_open -= u32::from(opened);
     }
 
+    /// A client that is answered has been relieved of octets that were taken before.
+    pub(crate) fn shrink(&mut self, serial: Serial, given_up: usize, ledger: &mut Ledger) {
+        let Some(held) = self.entries.get_mut(&serial) else { return };
+        let less = Usage { flows: 0, bytes: octets(given_up) };
+        held.charge -= less.bytes;
+        self.usage = self.usage.without(less);
+        ledger.remove(held.source, less);
+    }
+
     /// Octets are kept of a client at `source` that is not held itself any more.
     pub(crate) fn lend(&mut self, source: IpAddr, taken: usize, ledger: &mut Ledger) {
         let more = Usage { flows: 0, bytes: octets(taken) };

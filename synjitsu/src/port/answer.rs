@@ -150,10 +150,8 @@ impl Port {
         offer: &Offer,
         shared: &Shared,
     ) -> Client {
-        let guest = shared.learned.get(self.settings.image, &key);
-        let offer = Offer { sack: offer.sack && guest.is_none_or(|guest| guest.sack), ..*offer };
-        let iss = shared.cookies.number(now, &key, segment.seq, &offer);
-        self.client_of_cookie(key, &offer, (segment.seq, iss), segment.window, shared)
+        let iss = shared.cookies.number(now, &key, segment.seq, offer);
+        self.client_of_cookie(key, offer, (segment.seq, iss), segment.window, shared)
     }
 
     /// The client that a cookie stands for, with what the switch offers in every answer of that kind.
@@ -302,7 +300,7 @@ impl Port {
         let Some(answered) = &mut syn.answered else { return };
         let client = &mut answered.client;
         let next = client.iss().after(1);
-        let Heard { reply, opened, taken } =
+        let Heard { reply, opened, taken, given_up } =
             client.hear(segment, packet.tcp_payload(), next, space);
         match reply {
             Reply::None => {}
@@ -331,6 +329,7 @@ impl Port {
         let trigger = if client.is_established() { Trigger::TcpHandshake } else { Trigger::TcpSyn };
         shared.counters.early_octets += u64::try_from(taken).unwrap_or(0);
         self.hold.grow(serial, taken, opened, &mut shared.held);
+        self.hold.shrink(serial, given_up, &mut shared.held);
         match &mut self.gate {
             Gate::Open(instance) => {
                 instance.last_packet = Some(now);

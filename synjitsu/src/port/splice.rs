@@ -93,7 +93,7 @@ impl Port {
             return;
         };
         let key = *client.key();
-        self.hold.lend(key.remote, client.data().len(), &mut shared.held);
+        self.hold.lend(key.remote, client.kept(), &mut shared.held);
         self.continue_story(&key, now, MilestoneKind::HandedOver, shared);
         self.track_outbound(now, key, segment, shared);
         self.unsplice(&key, shared);
