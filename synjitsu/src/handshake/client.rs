@@ -291,8 +291,9 @@ impl Client {
             return self.hear_reset(segment);
         }
         if segment.syn {
-            // RFC 5961, section 4.2: a client that really begins anew answers this with a RST.
-            return Heard::reply(if self.established { Reply::Ack } else { Reply::None });
+            // Forged, or overtaken by a later one; a client that really begins anew answers this with a RST, and comes again
+            // (RFC 5961, section 4.2).
+            return Heard::reply(Reply::Ack);
         }
         let Some(ack) = segment.ack else { return Heard::default() };
         if !self.is_acceptable(segment) {
@@ -373,7 +374,7 @@ impl Client {
             given_up += octets;
             space += octets;
         }
-        let taken = self.ahead.insert(start, fits, space);
+        let taken = self.ahead.insert(self.rcv_nxt, start, fits, space);
         while let Some(next) = self.ahead.take(self.rcv_nxt) {
             self.rcv_nxt = self.rcv_nxt.after(u32::try_from(next.len()).unwrap_or(0));
             self.data.extend(next);

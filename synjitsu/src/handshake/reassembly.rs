@@ -36,13 +36,21 @@ impl Reassembly {
         self.octets
     }
 
-    /// Keeps what is new in `payload`, which begins at `start` and lies after everything that was taken in order; at most
-    /// `space` octets. Returns how many were kept.
-    pub(super) fn insert(&mut self, start: SeqNumber, payload: &[u8], space: usize) -> usize {
+    /// Keeps what is new in `payload`, which begins at `start`; nothing before `next` is missing. At most `space` octets are
+    /// kept; returns how many were.
+    pub(super) fn insert(
+        &mut self,
+        next: SeqNumber,
+        start: SeqNumber,
+        payload: &[u8],
+        space: usize,
+    ) -> usize {
         let before = self.octets;
+        // What is missing is taken in any case: it makes the pieces fewer.
+        let most = if start == next { usize::MAX } else { MOST_PIECES };
         let (mut at, mut rest, mut space) = (start, payload, space);
         let mut place = 0;
-        while !rest.is_empty() && space > 0 && self.pieces.len() < MOST_PIECES {
+        while !rest.is_empty() && space > 0 && self.pieces.len() < most {
             let next = self.pieces.get(place).map(|piece| (piece.start, piece.end()));
             let gap = next.map_or(rest.len(), |(start, end)| {
                 if !at.precedes(end) {
@@ -136,7 +144,7 @@ mod tests {
                 let at = SeqNumber(isn).after(start.max(next));
                 let room = space.saturating_sub(kept.octets());
                 let before = kept.octets();
-                let new = kept.insert(at, &stream[begin..end], room);
+                let new = kept.insert(SeqNumber(isn).after(next), at, &stream[begin..end], room);
                 prop_assert_eq!(kept.octets(), before + new);
                 prop_assert!(kept.octets() <= space);
                 while let Some(octets) = kept.take(SeqNumber(isn).after(next)) {
@@ -156,6 +164,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_missing_is_taken_however_many_pieces_wait_for_it() {
+        let mut kept = Reassembly::default();
+        for piece in 1..=2 * u32::try_from(MOST_PIECES).unwrap() {
+            kept.insert(SeqNumber(0), SeqNumber(piece * 10), &[1], usize::MAX);
+        }
+        assert_eq!(kept.octets(), MOST_PIECES);
+        assert_eq!(kept.insert(SeqNumber(0), SeqNumber(0), &[2; 10], usize::MAX), 10);
+        assert_eq!(kept.take(SeqNumber(0)), Some(vec![2; 10]));
+        assert_eq!(kept.take(SeqNumber(10)), Some(vec![1]));
+    }
+
     fn length_of(octets: &[u8]) -> u32 {
         length(octets)
     }
@@ -164,7 +184,7 @@ mod tests {
     fn the_newest_block_is_told_first() {
         let mut kept = Reassembly::default();
         for start in [100, 300, 500, 310, 200] {
-            kept.insert(SeqNumber(start), &[0; 10], 1000);
+            kept.insert(SeqNumber(0), SeqNumber(start), &[0; 10], 1000);
         }
         let blocks = [Some((100, 110)), Some((300, 320)), Some((500, 510))];
         let expected = TcpOptionElement::SelectiveAcknowledgement((200, 210), blocks);

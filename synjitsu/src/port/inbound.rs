@@ -165,13 +165,9 @@ impl Port {
     ) {
         let Some((syn, _)) = self.hold.syn_mut(serial) else { return };
         let key = syn.key;
-        if let Some(answered) = &syn.answered {
-            // An open connection is not given up for a SYN, which may be forged (RFC 5961, section 4).
-            let keeps = answered.client.is_established() || syn.is_same_attempt(segment);
-            if keeps || !segment.is_first_syn() {
-                self.hear_client(now, serial, segment, packet, shared, out);
-                return;
-            }
+        if syn.answered.is_some() {
+            self.hear_client(now, serial, segment, packet, shared, out);
+            return;
         }
         if syn.is_same_attempt(segment) {
             shared.counters.held_retransmissions += 1;
