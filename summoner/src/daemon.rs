@@ -11,7 +11,9 @@ use arc_swap::ArcSwap;
 use policies::admission;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use synjitsu::{Command, HoldLimits, Switch, SwitchConfig};
-use synjitsu_device::{DeviceError, Driver, DriverCommand, DriverHandle, GuestPort, Tun, netlink};
+use synjitsu_device::{
+    BulkTun, DeviceError, Driver, DriverCommand, DriverHandle, GuestPort, netlink,
+};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -264,7 +266,7 @@ fn start_switch(
     alive: oneshot::Sender<Infallible>,
 ) -> Result<Driver, DaemonError> {
     let network = &config.network;
-    let tun = Tun::create(&network.interface)?;
+    let tun = BulkTun::create(&network.interface)?;
     let (gateway4, gateway6) = deploy::gateways(network);
     let mut addresses = vec![(IpAddr::V4(gateway4), network.ipv4.prefix_len())];
     if let (Some(gateway), Some(net)) = (gateway6, network.ipv6) {

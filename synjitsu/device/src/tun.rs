@@ -23,32 +23,37 @@ impl Tun {
     /// # Errors
     /// When TUN devices cannot be made here or now; the message says what to do.
     pub fn create(name: &str) -> Result<Self, DeviceError> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open("/dev/net/tun")
-            .map_err(DeviceError::OpenTun)?;
-        let request = request(name)?;
-        // SAFETY: the descriptor is open, TUNSETIFF reads and writes one `ifreq` through the pointer, and `request`
-        // is one, initialised, and lives until after the call.
-        let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw const request) };
-        if result < 0 {
-            let source = io::Error::last_os_error();
-            let reason = match source.raw_os_error() {
-                Some(libc::EPERM) => "run as root, or with CAP_NET_ADMIN in the network namespace",
-                Some(libc::EBUSY) => {
-                    "another process has a device of that name; choose another `network.interface`"
-                }
-                _ => "check the kernel's TUN support",
-            };
-            return Err(DeviceError::MakeTun { name: name.to_owned(), reason, source });
-        }
-        Ok(Self { file })
+        Ok(Self { file: open(name, libc::IFF_TUN)? })
     }
 }
 
-fn request(name: &str) -> Result<libc::ifreq, DeviceError> {
+/// Makes a device of the given kind.
+pub(crate) fn open(name: &str, kind: i32) -> Result<File, DeviceError> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open("/dev/net/tun")
+        .map_err(DeviceError::OpenTun)?;
+    let request = request(name, kind)?;
+    // SAFETY: the descriptor is open, TUNSETIFF reads and writes one `ifreq` through the pointer, and `request`
+    // is one, initialised, and lives until after the call.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw const request) };
+    if result < 0 {
+        let source = io::Error::last_os_error();
+        let reason = match source.raw_os_error() {
+            Some(libc::EPERM) => "run as root, or with CAP_NET_ADMIN in the network namespace",
+            Some(libc::EBUSY) => {
+                "another process has a device of that name; choose another `network.interface`"
+            }
+            _ => "check the kernel's TUN support",
+        };
+        return Err(DeviceError::MakeTun { name: name.to_owned(), reason, source });
+    }
+    Ok(file)
+}
+
+fn request(name: &str, kind: i32) -> Result<libc::ifreq, DeviceError> {
     let bad = || DeviceError::Name(name.to_owned());
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
         return Err(bad());
@@ -57,8 +62,8 @@ fn request(name: &str) -> Result<libc::ifreq, DeviceError> {
     for (place, octet) in ifr_name.iter_mut().zip(name.bytes()) {
         *place = c_char::from_ne_bytes([octet]);
     }
-    // No packet information: what is read and written begins with the IP header.
-    let flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).map_err(|_| bad())?;
+    // No packet information: what is read and written begins with the frame's or packet's own header.
+    let flags = i16::try_from(kind | libc::IFF_NO_PI).map_err(|_| bad())?;
     Ok(libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } })
 }
 
@@ -97,8 +102,8 @@ mod tests {
                 matches!(Tun::create(bad), Err(DeviceError::Name(_) | DeviceError::OpenTun(_))),
                 "{bad:?}"
             );
-            assert!(request(bad).is_err(), "{bad:?}");
+            assert!(request(bad, libc::IFF_TUN).is_err(), "{bad:?}");
         }
-        assert!(request("fifteen-octets-").is_ok());
+        assert!(request("fifteen-octets-", libc::IFF_TUN).is_ok());
     }
 }

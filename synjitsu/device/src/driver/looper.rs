@@ -1,4 +1,5 @@
-//! The loop around the switch: one thread that owns it, reads frames in bursts, and sleeps until there is something.
+//! The loop around the switch: one thread that owns it, reads frames in bursts, sends what follows from each at its end, and
+//! sleeps until there is something.
 
 use std::io;
 use std::sync::mpsc::TryRecvError;
@@ -9,14 +10,13 @@ use policies::Instant;
 use rustix::event::{Timespec, epoll};
 use synjitsu::{Command, Event, PortId, Switch};
 
+use super::incoming::{Incoming, LONGEST_FRAME};
 use super::mailbox::Mailbox;
 use super::ports::{Ports, READY, Source, source};
 use super::vigil::Vigil;
 use super::{DriverCommand, Snapshot};
 use crate::NetworkPort;
 
-/// The longest frame that is read whole; longer ones are cut, and dropped by the switch.
-const LONGEST_FRAME: usize = 64 * 1024;
 /// The pause after the uplink failed (it is down, for example), so that the loop does not spin.
 const UPLINK_PAUSE: Duration = Duration::from_millis(10);
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -63,22 +63,26 @@ impl<U: NetworkPort, F: FnMut(Event)> Loop<U, F> {
 
     pub(super) fn run(&mut self) {
         let mut ready = Vec::with_capacity(READY);
+        let mut incoming = Incoming::new();
         while !self.ends {
             self.wait(&mut ready);
             self.round += 1;
             self.obey();
+            self.ports.flush();
             for event in &ready {
                 match source(event) {
                     Source::Uplink => self.read_uplink(),
                     Source::Mailbox => {}
-                    Source::Guest(place) => self.read_guest(place),
+                    Source::Guest(place) => self.read_guest(place, &mut incoming),
                 }
+                self.ports.flush();
                 // A wake must not wait until everybody else was heard.
                 self.tell();
             }
             let now = (self.clock)();
             if self.switch.poll_timeout().is_some_and(|due| due <= now) {
                 self.switch.handle_timeout(now, &mut self.ports);
+                self.ports.flush();
             }
             self.tell();
             self.publish();
@@ -125,7 +129,14 @@ impl<U: NetworkPort, F: FnMut(Event)> Loop<U, F> {
         let most = self.ports.burst.begin(self.round);
         for _ in 0..most {
             match self.ports.uplink.receive(&mut self.buffer) {
-                Ok(Some(length)) => self.handle(PortId::Uplink, length),
+                Ok(Some(length)) => {
+                    self.handle_uplink(length);
+                    while self.ports.uplink.has_more()
+                        && let Ok(Some(length)) = self.ports.uplink.receive(&mut self.buffer)
+                    {
+                        self.handle_uplink(length);
+                    }
+                }
                 Ok(None) => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
@@ -138,35 +149,34 @@ impl<U: NetworkPort, F: FnMut(Event)> Loop<U, F> {
         self.ports.burst.was_full(self.round);
     }
 
-    fn read_guest(&mut self, place: usize) {
+    fn read_guest(&mut self, place: usize, incoming: &mut Incoming) {
         let Some(attached) = self.ports.guest(place) else { return };
-        let (id, most) = (attached.id, attached.burst.begin(self.round));
-        for _ in 0..most {
-            // A command before the last frame may have removed it, and given its place to another one.
-            let Some(attached) = self.ports.guest(place).filter(|now| now.id == id) else { return };
-            match attached.port.receive(&mut self.buffer) {
-                Ok(Some(length)) => self.handle(id, length),
-                Ok(None) => return,
-                Err(_) => {
-                    // The monitor is gone. What is left to do comes from its owner, as a command.
-                    if let PortId::Guest { service, generation } = id {
-                        self.ports.remove(service, generation);
-                    }
-                    return;
-                }
-            }
-        }
-        if let Some(attached) = self.ports.guest(place) {
+        let id = attached.id;
+        let most = attached.burst.begin(self.round);
+        let came = incoming.receive(&mut attached.port, most);
+        if came.is_full {
             attached.burst.was_full(self.round);
+        }
+        for frame in incoming.frames() {
+            // A frame that was sent because of a command must find it carried out; and if that closes the port that the frame
+            // came by, the switch knows.
+            self.obey();
+            self.switch.handle_frame((self.clock)(), id, frame, &mut self.ports);
+        }
+        if came.end.is_some()
+            && let PortId::Guest { service, generation } = id
+        {
+            // The monitor is gone. What is left to do comes from its owner, as a command.
+            self.ports.remove(service, generation);
         }
     }
 
-    /// A frame is in the buffer.
-    fn handle(&mut self, from: PortId, length: usize) {
-        // A frame that was sent because of a command must find it carried out.
+    /// A packet is in the buffer.
+    fn handle_uplink(&mut self, length: usize) {
+        // As above.
         self.obey();
-        let now = (self.clock)();
-        self.switch.handle_frame(now, from, &self.buffer[..length], &mut self.ports);
+        let packet = &self.buffer[..length];
+        self.switch.handle_frame((self.clock)(), PortId::Uplink, packet, &mut self.ports);
     }
 
     /// Carries out the commands that wait.

@@ -1,10 +1,12 @@
 //! The thread that owns the switch, and how it is told something.
 //!
-//! `looper` is what the thread does, `ports` where frames come from and go to, `mailbox` how commands reach it,
-//! `vigil` for how long it stays awake for what comes next.
+//! `looper` is what the thread does, `ports` where frames come from and go to, `incoming` and `outgoing` how many of them do
+//! so at once, `mailbox` how commands reach it, `vigil` for how long it stays awake for what comes next.
 
+mod incoming;
 mod looper;
 mod mailbox;
+mod outgoing;
 mod ports;
 mod vigil;
 

@@ -1,7 +1,6 @@
 //! Every port, and where the switch's frames go.
 
 use std::collections::HashMap;
-use std::io;
 use std::os::fd::OwnedFd;
 
 use policies::{Generation, ServiceId};
@@ -12,10 +11,11 @@ use rustix::io::Errno;
 use synjitsu::{FrameSink, PortId};
 
 use super::mailbox::Mailbox;
+use super::outgoing::Outgoing;
 use crate::{DeviceError, GuestPort, NetworkPort, Sent};
 
 /// Frames that are read from one port before the others get their turn.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 /// Ports that are found ready at once; the others are next.
 pub(super) const READY: usize = 64;
 
@@ -94,6 +94,7 @@ pub(super) struct Ports<U> {
     free: Vec<usize>,
     /// Where the ports of a service are: one, or two for a moment when one boot follows another.
     by_service: HashMap<ServiceId, Vec<(Generation, usize)>>,
+    outgoing: Outgoing,
     pub(super) lost: Lost,
 }
 
@@ -114,6 +115,7 @@ impl<U: NetworkPort> Ports<U> {
             places: Vec::new(),
             free: Vec::new(),
             by_service: HashMap::new(),
+            outgoing: Outgoing::default(),
             lost: Lost::default(),
         })
     }
@@ -167,7 +169,21 @@ impl<U: NetworkPort> Ports<U> {
         self.places.get_mut(place)?.as_mut()
     }
 
+    /// Sends everything that was gathered. To be called before anything is waited for, and after each burst.
+    pub(super) fn flush(&mut self) {
+        self.flush_guests();
+        self.lost.to_uplink += self.uplink.flush();
+    }
+
+    fn flush_guests(&mut self) {
+        let untaken = self.outgoing.flush(&mut self.places);
+        self.lost.to_full_guests += untaken.full;
+        self.lost.to_gone_guests += untaken.gone;
+    }
+
     fn vacate(&mut self, place: usize) {
+        // What is for the one who leaves must not reach the next one in its place.
+        self.flush_guests();
         if let Some(attached) = self.places.get_mut(place).and_then(Option::take) {
             // Closing would do, were there no duplicate of the descriptor anywhere.
             let _ = epoll::delete(&self.epoll, &attached.port);
@@ -176,18 +192,10 @@ impl<U: NetworkPort> Ports<U> {
         }
     }
 
-    fn send_to_guest(
-        &mut self,
-        (service, generation): (ServiceId, Generation),
-        head: &[u8],
-        body: &[u8],
-    ) -> io::Result<Sent> {
-        let of_service = self.by_service.get(&service).map_or(&[][..], Vec::as_slice);
-        let place = of_service.iter().find(|(whose, _)| *whose == generation);
-        match place.and_then(|(_, place)| self.places.get_mut(*place)?.as_mut()) {
-            Some(attached) => attached.port.transmit(head, body),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
+    /// Where the port of that boot is.
+    fn place(&self, service: ServiceId, generation: Generation) -> Option<usize> {
+        let of_service = self.by_service.get(&service)?;
+        of_service.iter().find(|(whose, _)| *whose == generation).map(|(_, place)| *place)
     }
 }
 
@@ -199,10 +207,13 @@ impl<U: NetworkPort> FrameSink for Ports<U> {
                 Ok(Sent::Full) | Err(_) => self.lost.to_uplink += 1,
             },
             PortId::Guest { service, generation } => {
-                match self.send_to_guest((service, generation), head, body) {
-                    Ok(Sent::Taken) => {}
-                    Ok(Sent::Full) => self.lost.to_full_guests += 1,
-                    Err(_) => self.lost.to_gone_guests += 1,
+                let Some(place) = self.place(service, generation) else {
+                    self.lost.to_gone_guests += 1;
+                    return;
+                };
+                self.outgoing.push(place, head, body);
+                if self.outgoing.is_full() {
+                    self.flush_guests();
                 }
             }
         }
