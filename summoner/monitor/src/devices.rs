@@ -11,6 +11,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::console::Console;
+use crate::frames::Frames;
 use crate::memory::GuestMemory;
 use crate::protocol::{MAX_CONSOLE, Report, Stamps, send_report};
 use crate::ring::{Ring, RingError, Unserved};
@@ -90,6 +91,22 @@ impl Net {
         }
     }
 
+    /// Sends the first `count` frames.
+    pub(crate) fn send_all(&self, frames: &Frames, count: usize) {
+        if let Some(port) = &self.port {
+            frames.send(port.as_fd(), count);
+        }
+    }
+
+    /// Takes frames as far as there are any and `rooms` tells lengths of room for them; how many.
+    pub(crate) fn receive_all(
+        &self,
+        frames: &mut Frames,
+        rooms: impl Iterator<Item = usize>,
+    ) -> usize {
+        self.port.as_ref().map_or(0, |port| frames.receive(port.as_fd(), rooms))
+    }
+
     /// Takes a frame; its length, or `None` if there is none. What has no room is cut, as by a TAP descriptor.
     pub(crate) fn receive(&self, room: &mut [u8]) -> Option<usize> {
         match recv(self.port.as_ref()?, room, RecvFlags::DONTWAIT) {
@@ -119,7 +136,7 @@ pub struct Devices {
     shutdown: Arc<ShutdownRequest>,
     /// When the instance was loaded and entered; taken when it waits for the first time.
     started: Option<(Instant, Instant)>,
-    buffer: Vec<u8>,
+    frames: Frames,
     ring: Option<Ring>,
     exits: u64,
 }
@@ -129,8 +146,8 @@ impl Devices {
     #[must_use]
     pub fn new(reports: Arc<OwnedFd>, shutdown: Arc<ShutdownRequest>) -> Self {
         let console = Console::new(monotonic());
-        let buffer = Vec::new();
-        Self { net: None, console, reports, shutdown, started: None, buffer, ring: None, exits: 0 }
+        let frames = Frames::default();
+        Self { net: None, console, reports, shutdown, started: None, frames, ring: None, exits: 0 }
     }
 
     /// An instance that was complete at `loaded` is entered now.
@@ -142,7 +159,7 @@ impl Devices {
     #[must_use]
     pub fn with_net(mut self, handle: u64, port: OwnedFd, mtu: u16) -> Self {
         let longest = usize::from(mtu) + ETHERNET_HEADER;
-        self.buffer = vec![0; longest];
+        self.frames = Frames::new(longest);
         self.net = Some(Net { handle, port: Some(port), longest, is_hung_up: false });
         self
     }
@@ -177,7 +194,7 @@ impl Devices {
             net.port = None;
         }
         let _ = self.shutdown.take();
-        self.buffer.fill(0);
+        self.frames.clean();
     }
 
     /// The next instance has this port.
@@ -185,7 +202,7 @@ impl Devices {
         let longest = usize::from(mtu) + ETHERNET_HEADER;
         if let Some(net) = &mut self.net {
             *net = Net { handle: net.handle, port: Some(port), longest, is_hung_up: false };
-            self.buffer.resize(longest, 0);
+            self.frames.set_longest(longest);
         }
         self.console = Console::new(monotonic());
     }
@@ -238,7 +255,7 @@ impl Devices {
     /// Sends the frames that are submitted in the ring, if there is one, and takes the reads.
     pub(crate) fn take_submissions(&mut self, memory: &GuestMemory) -> Result<(), RingError> {
         match (&mut self.ring, &self.net) {
-            (Some(ring), Some(net)) => ring.take(memory, net, &mut self.buffer),
+            (Some(ring), Some(net)) => ring.take(memory, net, &mut self.frames),
             _ => Ok(()),
         }
     }
@@ -251,7 +268,7 @@ impl Devices {
     ) -> Result<bool, RingError> {
         match (&mut self.ring, &self.net) {
             (Some(ring), Some(net)) => {
-                Ok(ring.complete(memory, net, &mut self.buffer, unserved)? > 0)
+                Ok(ring.complete(memory, net, &mut self.frames, unserved)? > 0)
             }
             _ => Ok(false),
         }
@@ -326,7 +343,7 @@ impl Devices {
 
     /// The network device, if it is there, and the buffer that frames go through.
     pub(crate) fn net(&mut self) -> Option<(&Net, &mut [u8])> {
-        Some((self.net.as_ref()?, &mut self.buffer))
+        Some((self.net.as_ref()?, self.frames.single()))
     }
 
     /// Asks the guest to end.

@@ -19,6 +19,7 @@ mod control;
 mod devices;
 mod ending;
 mod exit;
+mod frames;
 pub mod hypercall;
 mod kick;
 mod load;

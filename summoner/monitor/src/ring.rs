@@ -15,6 +15,7 @@ use images::{DeviceKind, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::devices::Net;
+use crate::frames::{AT_ONCE, Frames};
 use crate::memory::{Forbidden, GuestMemory, Need};
 
 /// The features that an image must take to be offered a ring.
@@ -142,8 +143,7 @@ impl Ring {
         !self.reads.is_empty()
     }
 
-    /// Sends the frames that are submitted, and takes the reads. Frames go through `buffer`, which is as long
-    /// as the longest.
+    /// Sends the frames that are submitted, and takes the reads.
     ///
     /// # Errors
     /// When the guest breaks the ring's rules, which ends it.
@@ -151,7 +151,7 @@ impl Ring {
         &mut self,
         memory: &GuestMemory,
         net: &Net,
-        buffer: &mut [u8],
+        frames: &mut Frames,
     ) -> Result<(), RingError> {
         let mut octets = [0; GuestIndices::SIZE];
         memory.read(self.address + GUEST_INDICES, &mut octets)?;
@@ -169,13 +169,14 @@ impl Ring {
         if tail == head {
             return Ok(());
         }
+        let mut gathered = Gathered { net, frames, count: 0 };
         while self.submission_head != tail {
             let index = self.submission_head;
             let mut octets = [0; Submission::SIZE];
             memory.read(self.address + abi::submission(index), &mut octets)?;
             let submission = Submission::from_bytes(&octets);
             match submission.op {
-                OP_WRITE => write(memory, net, buffer, index, &submission)?,
+                OP_WRITE => gathered.add(memory, index, &submission)?,
                 OP_READ => {
                     // Those of this call that were completed at once, for being refused, count as well.
                     let untaken = self.completion_tail.wrapping_sub(completion_head);
@@ -188,6 +189,7 @@ impl Ring {
             }
             self.submission_head = index.wrapping_add(1);
         }
+        drop(gathered);
         self.publish(memory)
     }
 
@@ -219,27 +221,34 @@ impl Ring {
         &mut self,
         memory: &GuestMemory,
         net: &Net,
-        buffer: &mut [u8],
+        frames: &mut Frames,
         unserved: Unserved,
     ) -> Result<u32, RingError> {
-        let mut frames = 0;
-        while let Some(&Read { data, len, id }) = self.reads.last() {
-            let room = (len as usize).min(buffer.len());
-            let Some(length) = net.receive(&mut buffer[..room]) else { break };
-            memory.write(data, &buffer[..length])?;
-            self.reads.pop();
-            self.complete_one(memory, id, CallResult::Ok, length)?;
-            frames += 1;
+        let mut completed = 0;
+        while !self.reads.is_empty() {
+            let asked = self.reads.len().min(AT_ONCE);
+            let rooms = self.reads.iter().rev().map(|read| read.len as usize);
+            let found = net.receive_all(frames, rooms);
+            for index in 0..found {
+                let Some(Read { data, id, .. }) = self.reads.pop() else { break };
+                let frame = frames.get(index);
+                memory.write(data, frame)?;
+                self.complete_one(memory, id, CallResult::Ok, frame.len())?;
+                completed += 1;
+            }
+            if found < asked {
+                break;
+            }
         }
         if unserved == Unserved::Again {
             for Read { id, .. } in std::mem::take(&mut self.reads) {
                 self.complete_one(memory, id, CallResult::Again, 0)?;
             }
         }
-        if frames > 0 || unserved == Unserved::Again {
+        if completed > 0 || unserved == Unserved::Again {
             self.publish(memory)?;
         }
-        Ok(frames)
+        Ok(completed)
     }
 
     fn complete_one(
@@ -266,24 +275,46 @@ impl Ring {
     }
 }
 
-/// Sends a frame. One that no network takes is lost, as there is nobody to tell.
-fn write(
-    memory: &GuestMemory,
-    net: &Net,
-    buffer: &mut [u8],
-    index: u32,
-    submission: &Submission,
-) -> Result<(), RingError> {
-    let &Submission { handle, data, len, .. } = submission;
-    let failed = |source| RingError::Frame { index, source };
-    memory.check(data, u64::from(len), Need::Read).map_err(failed)?;
-    if net.is_frame(u64::from(handle), u64::from(len)) {
-        let room = (len as usize).min(buffer.len());
-        let frame = &mut buffer[..room];
-        memory.read(data, frame).map_err(failed)?;
-        net.send(frame);
+/// Frames on their way out of the guest's memory. What is gathered is sent when this is dropped, also when what comes after
+/// it ends the guest. A frame that no network takes is lost, as there is nobody to tell.
+struct Gathered<'a> {
+    net: &'a Net,
+    frames: &'a mut Frames,
+    count: usize,
+}
+
+impl Gathered<'_> {
+    fn add(
+        &mut self,
+        memory: &GuestMemory,
+        index: u32,
+        submission: &Submission,
+    ) -> Result<(), RingError> {
+        let &Submission { handle, data, len, .. } = submission;
+        let failed = |source| RingError::Frame { index, source };
+        memory.check(data, u64::from(len), Need::Read).map_err(failed)?;
+        if self.net.is_frame(u64::from(handle), u64::from(len)) {
+            memory.read(data, self.frames.room(self.count, len as usize)).map_err(failed)?;
+            self.count += 1;
+            if self.count == AT_ONCE {
+                self.send();
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn send(&mut self) {
+        if self.count > 0 {
+            self.net.send_all(self.frames, self.count);
+            self.count = 0;
+        }
+    }
+}
+
+impl Drop for Gathered<'_> {
+    fn drop(&mut self) {
+        self.send();
+    }
 }
 
 #[cfg(test)]

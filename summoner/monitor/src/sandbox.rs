@@ -122,7 +122,7 @@ const KVM_SET_XSAVE: u64 = 0x5000_aea5;
 
 /// What needs no look at its arguments: frames and reports, waiting, the clocks, memory that is asked for and given back,
 /// pages to and from the files of snapshots, and the end.
-const ALLOWED: [i64; 28] = [
+const ALLOWED: [i64; 30] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
     libc::SYS_close,
@@ -142,11 +142,13 @@ const ALLOWED: [i64; 28] = [
     libc::SYS_pwritev,
     libc::SYS_read,
     libc::SYS_recvfrom,
+    libc::SYS_recvmmsg,
     libc::SYS_recvmsg,
     libc::SYS_restart_syscall,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sched_yield,
+    libc::SYS_sendmmsg,
     libc::SYS_sendmsg,
     libc::SYS_sendto,
     libc::SYS_sigaltstack,

@@ -16,6 +16,8 @@ use crate::{DeviceError, GuestPort, NetworkPort, Sent};
 
 /// Frames that are read from one port before the others get their turn.
 pub(super) const MOST: usize = 64;
+/// Frames that are asked for at once, in one system call, where there may be only one.
+const SOME: usize = 16;
 /// Ports that are found ready at once; the others are next.
 pub(super) const READY: usize = 64;
 
@@ -54,19 +56,25 @@ pub(super) enum Source {
 
 /// How many frames to read before looking elsewhere: the kernel is asked once more whether there is another one
 /// only where there was just now.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Burst {
     /// The round in which as many frames were there as were asked for.
     full: u64,
     length: usize,
+    least: usize,
 }
 
 impl Burst {
+    /// For a port that takes a system call for each frame.
+    const SINGLE: Self = Self { full: 0, length: 0, least: 1 };
+    /// For one that takes one for many.
+    const MANY: Self = Self { full: 0, length: 0, least: SOME };
+
     /// The most to read in this round.
     pub(super) fn begin(&mut self, round: u64) -> usize {
         // Without a round in between: the frames come faster than they are read.
         let follows = self.full + 1 == round;
-        self.length = if follows { (self.length * 2).clamp(1, MOST) } else { 1 };
+        self.length = if follows { (self.length * 2).clamp(self.least, MOST) } else { self.least };
         self.length
     }
 
@@ -111,7 +119,7 @@ impl<U: NetworkPort> Ports<U> {
         Ok(Self {
             epoll,
             uplink,
-            burst: Burst::default(),
+            burst: Burst::SINGLE,
             places: Vec::new(),
             free: Vec::new(),
             by_service: HashMap::new(),
@@ -138,7 +146,7 @@ impl<U: NetworkPort> Ports<U> {
             return;
         }
         let id = PortId::Guest { service, generation };
-        let attached = Some(Attached { id, port, burst: Burst::default() });
+        let attached = Some(Attached { id, port, burst: Burst::MANY });
         match self.places.get_mut(place) {
             Some(free) => *free = attached,
             None => self.places.push(attached),
@@ -241,7 +249,7 @@ mod tests {
 
     #[test]
     fn more_is_read_at_once_only_from_where_there_was_more() {
-        let mut burst = Burst::default();
+        let mut burst = Burst::SINGLE;
         let mut lengths = Vec::new();
         for round in 1..=8 {
             lengths.push(burst.begin(round));
@@ -252,5 +260,13 @@ mod tests {
         assert_eq!(burst.begin(10), 1, "the last burst found an end");
         burst.was_full(10);
         assert_eq!(burst.begin(12), 1, "something else came in between");
+        let mut burst = Burst::MANY;
+        let mut lengths = Vec::new();
+        for round in 1..=4 {
+            lengths.push(burst.begin(round));
+            burst.was_full(round);
+        }
+        assert_eq!(lengths, [16, 32, 64, 64]);
+        assert_eq!(burst.begin(6), 16);
     }
 }
