@@ -12,6 +12,7 @@ mod bulk_tun;
 mod driver;
 mod error;
 pub mod guest_port;
+pub mod lan;
 pub mod namespace;
 pub mod netlink;
 mod offload;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
 };
 use netlink_packet_route::address::{
@@ -14,6 +14,7 @@ use netlink_packet_route::address::{
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -35,6 +36,20 @@ pub fn configure(name: &str, addresses: &[(IpAddr, u8)], mtu: u16) -> Result<(),
         route.add_address(name, index, address, prefix_len)?;
     }
     Ok(())
+}
+
+/// Sets the device `name` up or down.
+///
+/// # Errors
+/// When there is no such device, or the kernel refuses.
+pub fn set_up(name: &str, up: bool) -> Result<(), DeviceError> {
+    let mut route = Route::open()?;
+    let mut message = LinkMessage::default();
+    message.header.index = route.index_of(name)?;
+    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    message.header.change_mask = LinkFlags::Up;
+    let what = format!("set {name} {}", if up { "up" } else { "down" });
+    route.ask(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, &what).map(drop)
 }
 
 /// Sets the loopback device up: in a new namespace it is down.
@@ -68,22 +83,29 @@ pub fn make_cable(name: &str, peer: &str, namespace: BorrowedFd<'_>) -> Result<(
 }
 
 /// A conversation with the kernel.
-struct Route {
+pub(crate) struct Route {
     socket: Socket,
     sequence: u32,
+    /// What came and was not looked at yet.
+    unread: Vec<u8>,
 }
 
 impl Route {
-    fn open() -> Result<Self, DeviceError> {
+    pub(crate) fn open() -> Result<Self, DeviceError> {
         let failed =
             |source| DeviceError::Netlink { what: "open a routing socket".to_owned(), source };
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed)?;
         socket.bind_auto().map_err(failed)?;
         socket.connect(&SocketAddr::new(0, 0)).map_err(failed)?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, unread: Vec::new() })
     }
 
     fn index_of(&mut self, name: &str) -> Result<u32, DeviceError> {
+        self.link(name).map(|link| link.header.index)
+    }
+
+    /// All that the kernel says about a device.
+    pub(crate) fn link(&mut self, name: &str) -> Result<LinkMessage, DeviceError> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
         let what = format!("look up the device {name}");
@@ -98,7 +120,7 @@ impl Route {
             },
         )?;
         match answer {
-            Some(RouteNetlinkMessage::NewLink(link)) => Ok(link.header.index),
+            Some(RouteNetlinkMessage::NewLink(link)) => Ok(link),
             other => Err(DeviceError::Answer { what, found: format!("{other:?}") }),
         }
     }
@@ -145,14 +167,41 @@ impl Route {
         self.ask(RouteNetlinkMessage::NewAddress(message), flags, &what).map(drop)
     }
 
+    /// The routers that packets to anywhere go to through the device of this index: the best of each family first.
+    pub(crate) fn default_gateways(&mut self, index: u32) -> Result<Vec<IpAddr>, DeviceError> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            self.send(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP, "list the routes")?;
+            while let Some(answer) = self.receive("list the routes")? {
+                if let RouteNetlinkMessage::NewRoute(route) = answer {
+                    found.extend(default_gateway(&route, index));
+                }
+            }
+        }
+        // A lower metric is a better route.
+        found.sort_by_key(|(metric, _)| *metric);
+        Ok(found.into_iter().map(|(_, gateway)| gateway).collect())
+    }
+
     /// Sends a request and returns its answer; `None` for a mere "done".
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         request: RouteNetlinkMessage,
         flags: u16,
         what: &str,
     ) -> Result<Option<RouteNetlinkMessage>, DeviceError> {
-        let failed = |source| DeviceError::Netlink { what: what.to_owned(), source };
+        self.send(request, flags, what)?;
+        self.receive(what)
+    }
+
+    fn send(
+        &mut self,
+        request: RouteNetlinkMessage,
+        flags: u16,
+        what: &str,
+    ) -> Result<(), DeviceError> {
         self.sequence += 1;
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
@@ -161,13 +210,25 @@ impl Route {
         message.finalize();
         let mut octets = vec![0; message.buffer_len()];
         message.serialize(&mut octets);
-        self.socket.send(&octets, 0).map_err(failed)?;
+        let sent = self.socket.send(&octets, 0);
+        sent.map(drop).map_err(|source| DeviceError::Netlink { what: what.to_owned(), source })
+    }
+
+    /// The next answer to the last request; `None` for "done".
+    fn receive(&mut self, what: &str) -> Result<Option<RouteNetlinkMessage>, DeviceError> {
+        let failed = |source| DeviceError::Netlink { what: what.to_owned(), source };
         loop {
-            let (octets, _) = self.socket.recv_from_full().map_err(failed)?;
-            let answer =
-                NetlinkMessage::<RouteNetlinkMessage>::deserialize(&octets).map_err(|error| {
-                    DeviceError::Answer { what: what.to_owned(), found: error.to_string() }
-                })?;
+            if self.unread.is_empty() {
+                let (octets, _) = self.socket.recv_from_full().map_err(failed)?;
+                self.unread = octets;
+            }
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.unread).map_err(
+                |error| DeviceError::Answer { what: what.to_owned(), found: error.to_string() },
+            )?;
+            // Each message begins at a multiple of four octets (netlink(7)).
+            let length = usize::try_from(answer.header.length).unwrap_or(usize::MAX);
+            let next = length.saturating_add(3) & !3;
+            self.unread = self.unread.split_off(next.clamp(4, self.unread.len()));
             if answer.header.sequence_number != self.sequence {
                 // The late acknowledgement of an earlier request.
                 continue;
@@ -187,4 +248,27 @@ impl Route {
             };
         }
     }
+}
+
+/// The router of a default route through the device of this index, with the route's metric.
+fn default_gateway(route: &RouteMessage, index: u32) -> Option<(u32, IpAddr)> {
+    let header = &route.header;
+    if header.destination_prefix_length != 0 || header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let (mut gateway, mut through, mut metric) = (None, None, 0);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+                gateway = Some(IpAddr::V4(*address));
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
+                gateway = Some(IpAddr::V6(*address));
+            }
+            RouteAttribute::Oif(index) => through = Some(*index),
+            RouteAttribute::Priority(priority) => metric = *priority,
+            _ => {}
+        }
+    }
+    gateway.filter(|_| through == Some(index)).map(|gateway| (metric, gateway))
 }

@@ -57,6 +57,16 @@ pub use segment::{Lan, LanConfig, LanEvent, SegmentSink};
 /// A link-layer address (IEEE 802 MAC-48).
 pub type Mac = [u8; 6];
 
+/// A link-layer address for the services, beside that of the interface that they are reached by: the same one at each start,
+/// so that what neighbours remember stays right.
+///
+/// Locally administered (IEEE 802: the second-lowest bit of the first octet).
+#[must_use]
+pub fn services_mac(interface: Mac) -> Mac {
+    let [a, b, c, d, ..] = spread(interface, b"services").to_be_bytes();
+    [0x02, 0x47, a, b, c, d]
+}
+
 /// Everybody on the segment.
 const BROADCAST: Mac = [0xff; 6];
 const ETHERNET_HEADER: usize = 14;

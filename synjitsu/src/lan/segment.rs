@@ -96,6 +96,11 @@ impl Lan {
         self.config.gateways = gateways;
     }
 
+    /// The services are at another link-layer address from now on; [`handle_link_up`](Self::handle_link_up) tells others.
+    pub fn set_mac(&mut self, mac: Mac) {
+        self.config.mac = mac;
+    }
+
     /// The link came back: perhaps to another segment, and at best to one that has forgotten.
     pub fn handle_link_up(&mut self, now: Instant, out: &mut impl SegmentSink) {
         self.claims.restart(now);
@@ -106,6 +111,19 @@ impl Lan {
     /// Every address of the services.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.claims.all()
+    }
+
+    /// The link-layer addresses of the groups that concern the services, each once.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Mac> {
+        let mut groups: Vec<_> = self
+            .groups_listened_to()
+            .map(discovery::group_mac)
+            .chain([discovery::group_mac(discovery::ALL_NODES)])
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        if groups.len() == 1 { Vec::new() } else { groups }
     }
 
     /// Takes a frame, and returns the packet in it if it is one for the switch.
@@ -184,14 +202,7 @@ impl Lan {
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl SegmentSink) {
         if self.report.is_some_and(|at| at <= now) {
             self.report = None;
-            let groups: Vec<_> = self
-                .claims
-                .all()
-                .filter_map(|address| match address {
-                    IpAddr::V6(address) => Some(discovery::solicited_node(address)),
-                    IpAddr::V4(_) => None,
-                })
-                .collect();
+            let groups: Vec<_> = self.groups_listened_to().collect();
             let header = self.header(discovery::group_mac(groups::REPORTS), EtherType::IPV6);
             for report in groups::reports(&groups) {
                 out.transmit([&header, &report, &[]]);
@@ -234,6 +245,13 @@ impl Lan {
     #[must_use]
     pub const fn counters(&self) -> &LanCounters {
         &self.counters
+    }
+
+    fn groups_listened_to(&self) -> impl Iterator<Item = Ipv6Addr> {
+        self.claims.all().filter_map(|address| match address {
+            IpAddr::V6(address) => Some(discovery::solicited_node(address)),
+            IpAddr::V4(_) => None,
+        })
     }
 
     fn handle_arp(&mut self, now: Instant, payload: &[u8], out: &mut impl SegmentSink) {
