@@ -3,35 +3,33 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use policies::admission;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use synjitsu::{Command, HoldLimits, Switch, SwitchConfig};
-use synjitsu_device::{
-    BulkTun, DeviceError, Driver, DriverCommand, DriverHandle, GuestPort, netlink,
-};
+use synjitsu::{HoldLimits, Switch, SwitchConfig};
+use synjitsu_device::lan::{LanError, LanHandle};
+use synjitsu_device::{DeviceError, Driver};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::admin::{self, AdminError};
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Attach, Config, ConfigError};
 use crate::deploy::{self, Deployer};
 use crate::dns::{self, Published};
-use crate::engine::InstanceId;
 use crate::engine::hvt::{EngineError, Hvt, StockSettings};
 use crate::metrics::Metrics;
 use crate::orchestrator::run::{Configuration, Inputs, run};
-use crate::orchestrator::{Limits, Orchestrator, PacketPath, Parts};
+use crate::orchestrator::{Limits, Orchestrator, Parts};
 use crate::publish::publish;
 use crate::snapshots::{Machine, Store, StoreError};
 use crate::state::{State, StateError};
-use crate::{clock, entropy, metrics_page, packet_events};
+use crate::{clock, entropy, metrics_page, packet_events, uplink};
 
 /// Wakes by query that may wait for the orchestrator; beyond, the client's packet has to wake.
 const QUERY_QUEUE: usize = 4096;
@@ -61,6 +59,9 @@ pub enum DaemonError {
     /// The network cannot be set up.
     #[error("cannot set up the service network")]
     Network(#[from] DeviceError),
+    /// The services cannot be attached to a segment.
+    #[error(transparent)]
+    Segment(#[from] LanError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {what}; is it taken, or does the port need root?")]
     Bind {
@@ -107,20 +108,6 @@ impl Source {
     }
 }
 
-/// The orchestrator's end of the switch's driver.
-struct Uplink(DriverHandle);
-
-impl PacketPath for Uplink {
-    fn command(&self, command: Command) {
-        self.0.send(DriverCommand::Switch(command));
-    }
-
-    fn open(&self, instance: InstanceId, port: GuestPort) {
-        let InstanceId { service, generation } = instance;
-        self.0.send(DriverCommand::Open { service, generation, port });
-    }
-}
-
 /// Runs a daemon for `config` until `shutdown`; `source` is read again on SIGHUP.
 ///
 /// Every address that it serves is printed on standard output, `ready` last.
@@ -147,7 +134,7 @@ pub async fn serve(
 
     let (packet_events, packets) = packet_events::channel(&metrics.packet_events_lost);
     let (alive, switch_ended) = oneshot::channel();
-    let driver = start_switch(&config, packet_events, alive)?;
+    let (driver, lan) = start_switch(&config, packet_events, alive)?;
     let (engine_events, engine) = mpsc::channel(ENGINE_QUEUE);
     let (wakes, queries) = mpsc::channel(QUERY_QUEUE);
     let (request_sender, requests) = mpsc::channel(REQUEST_QUEUE);
@@ -160,7 +147,7 @@ pub async fn serve(
     let stocked = hvt.stocked();
     let mut orchestrator = Orchestrator::new(Parts {
         engine: Box::new(hvt),
-        packets: Box::new(Uplink(driver.handle())),
+        packets: Box::new(uplink::Path { driver: driver.handle(), lan: lan.clone() }),
         metrics: metrics.clone(),
         snapshots: snapshots.clone(),
         limits,
@@ -180,7 +167,10 @@ pub async fn serve(
     if let Some(listener) = page {
         let switch = driver.handle();
         let counted = metrics.clone();
-        let refresh = move || counted.set_switch_counters(switch.counters());
+        let refresh = move || {
+            let segment = lan.as_ref().map(LanHandle::counters).unwrap_or_default();
+            counted.set_switch_counters(switch.counters().into_iter().chain(segment));
+        };
         helpers.spawn(metrics_page::serve(listener, metrics, refresh));
     }
     let reloader = Reloader { source, running: config, deployer, published, configuration_sender };
@@ -264,15 +254,8 @@ fn start_switch(
     config: &Config,
     mut events: packet_events::Sender,
     alive: oneshot::Sender<Infallible>,
-) -> Result<Driver, DaemonError> {
+) -> Result<(Driver, Option<LanHandle>), DaemonError> {
     let network = &config.network;
-    let tun = BulkTun::create(&network.interface)?;
-    let (gateway4, gateway6) = deploy::gateways(network);
-    let mut addresses = vec![(IpAddr::V4(gateway4), network.ipv4.prefix_len())];
-    if let (Some(gateway), Some(net)) = (gateway6, network.ipv6) {
-        addresses.push((IpAddr::V6(gateway), net.prefix_len()));
-    }
-    netlink::configure(&network.interface, &addresses, network.mtu)?;
     let mut secret = [0; 16];
     entropy::fill(&mut secret);
     let limits = &config.limits;
@@ -291,7 +274,16 @@ fn start_switch(
         let _ = &alive;
         events.send(event);
     };
-    Ok(Driver::spawn(switch, tun, clock::now, on_event)?)
+    match &network.attach {
+        Attach::Tun { interface } => {
+            let tun = uplink::open_tun(network, interface)?;
+            Ok((Driver::spawn(switch, tun, clock::now, on_event)?, None))
+        }
+        Attach::Lan { interface, mac, gateways } => {
+            let (port, lan) = uplink::open_lan(network, interface, *mac, gateways.clone())?;
+            Ok((Driver::spawn(switch, port, clock::now, on_event)?, Some(lan)))
+        }
+    }
 }
 
 fn announce(config: &Config, udp: &[UdpSocket], kvm: &monitor::probe::KvmInfo) {
@@ -310,7 +302,7 @@ fn announce(config: &Config, udp: &[UdpSocket], kvm: &monitor::probe::KvmInfo) {
         }
     }
     let ipv6 = config.network.ipv6.map(|net| format!(" and {net}")).unwrap_or_default();
-    println!("network  {}{ipv6} on {}", config.network.ipv4, config.network.interface);
+    println!("network  {}{ipv6} on {}", config.network.ipv4, config.network.attach.interface());
     println!("admin    {}", config.admin.socket.display());
     if let Some(address) = config.metrics.listen {
         println!("metrics  http://{address}/metrics");

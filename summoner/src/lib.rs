@@ -26,6 +26,7 @@ pub mod publish;
 pub mod resolve;
 pub mod snapshots;
 pub mod state;
+mod uplink;
 
 /// An error and its causes in one line: printed once, at the edge.
 #[must_use]

@@ -62,6 +62,7 @@ const fn exit_for(error: &DaemonError) -> Exit {
         | DaemonError::State(_)
         | DaemonError::Snapshots(_)
         | DaemonError::Network(_)
+        | DaemonError::Segment(_)
         | DaemonError::Engine(_)
         | DaemonError::Bind { .. }
         | DaemonError::Admin(_) => Exit::Unavailable,

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::checked::{AddressChoice, Config};
+use super::checked::{AddressChoice, Config, Network};
 
 /// The addresses of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub struct Assigned {
 
 /// Why a service has no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no address is left in {prefix} for the service `{service}`; widen the prefix")]
+#[error("no address is left in {prefix} for the service `{service}`; widen it")]
 pub struct AddressError {
     prefix: String,
     service: String,
@@ -41,7 +42,8 @@ pub fn assign(
     remembered: &BTreeMap<String, Assigned>,
 ) -> Result<BTreeMap<String, Assigned>, AddressError> {
     let net4 = config.network.ipv4;
-    let places4 = u128::from(u32::MAX >> net4.prefix_len()) + 1;
+    let pool = pool4(&config.network);
+    let (first4, last4) = (pool.start().to_bits(), pool.end().to_bits());
     let choices4: Vec<_> = config
         .services
         .values()
@@ -51,16 +53,20 @@ pub fn assign(
         })
         .collect();
     let old4 = |key: &str| {
-        let address = remembered.get(key)?.ipv4.filter(|address| is_usable4(&net4, *address))?;
+        let address = remembered.get(key)?.ipv4.filter(|address| pool.contains(address))?;
         Some(u128::from(address.to_bits()))
     };
-    let ipv4 = Places {
-        first: u128::from(net4.network().to_bits()),
-        count: places4,
-        last_is_broadcast: true,
-    }
-    .assign(&choices4, old4)
-    .map_err(|service| AddressError { prefix: net4.to_string(), service })?;
+    let places4 = Places {
+        first: u128::from(first4),
+        count: (u128::from(last4) + 1).saturating_sub(u128::from(first4)),
+    };
+    let ipv4 = places4.assign(&choices4, old4).map_err(|service| {
+        let within = match &config.network.pool {
+            Some(pool) => format!("{}-{}", pool.start(), pool.end()),
+            None => net4.to_string(),
+        };
+        AddressError { prefix: within, service }
+    })?;
 
     let mut ipv6 = BTreeMap::new();
     if let Some(net6) = config.network.ipv6 {
@@ -76,7 +82,7 @@ pub fn assign(
         let old6 = |key: &str| {
             Some(remembered.get(key)?.ipv6.filter(|address| is_usable6(&net6, *address))?.to_bits())
         };
-        ipv6 = Places { first: net6.network().to_bits(), count: places6, last_is_broadcast: false }
+        ipv6 = Places { first: net6.network().to_bits() + 2, count: places6.saturating_sub(2) }
             .assign(&choices6, old6)
             .map_err(|service| AddressError { prefix: net6.to_string(), service })?;
     }
@@ -93,6 +99,16 @@ pub fn assign(
             (key.clone(), Assigned { ipv4: v4, ipv6: v6 })
         })
         .collect())
+}
+
+/// The addresses that may be given automatically: those of the pool, or all that are usable.
+fn pool4(network: &Network) -> RangeInclusive<Ipv4Addr> {
+    network.pool.clone().unwrap_or_else(|| {
+        // The network's own address and the gateway's come first, the broadcast address last.
+        let first = network.ipv4.network().to_bits().saturating_add(2);
+        let last = network.ipv4.broadcast().to_bits().saturating_sub(1);
+        Ipv4Addr::from_bits(first)..=Ipv4Addr::from_bits(last)
+    })
 }
 
 /// Whether a service may have `address`: in the prefix, and neither the network's, the gateway's nor the broadcast
@@ -118,11 +134,10 @@ fn map<A, B>(choice: AddressChoice<A>, bits: impl Fn(A) -> B) -> AddressChoice<B
     }
 }
 
-/// A prefix as a row of numbered places.
+/// Addresses in a row.
 struct Places {
     first: u128,
     count: u128,
-    last_is_broadcast: bool,
 }
 
 impl Places {
@@ -160,16 +175,12 @@ impl Places {
 
     /// The place that the key's hash says, or the next free one.
     fn free(&self, key: &str, taken: &HashSet<u128>) -> Option<u128> {
-        // The network's own address and the gateway's come first, the broadcast address last.
-        let usable = self
-            .count
-            .checked_sub(2 + u128::from(self.last_is_broadcast))
-            .filter(|usable| *usable > 0)?;
-        let start = u128::from(hash(key)) % usable;
+        let start = u128::from(hash(key)).checked_rem(self.count)?;
         // One more try than there are addresses taken is enough.
-        let tries = usable.min(u128::try_from(taken.len()).unwrap_or(u128::MAX).saturating_add(1));
+        let tries =
+            self.count.min(u128::try_from(taken.len()).unwrap_or(u128::MAX).saturating_add(1));
         (0..tries)
-            .map(|step| self.first + 2 + (start + step) % usable)
+            .map(|step| self.first + (start + step) % self.count)
             .find(|address| !taken.contains(address))
     }
 }

@@ -1,5 +1,6 @@
 //! From texts to checked values; every problem is noted and the look goes on.
 
+mod network;
 mod server;
 mod service;
 
@@ -28,7 +29,9 @@ pub(super) fn check(raw: &Raw, layers: &Layers, folder: &Path) -> Result<Config,
     match config {
         Some(config) if checker.problems.is_empty() => {
             if let Err(error) = addresses::assign(&config, &BTreeMap::new()) {
-                let fix = "widen the prefix, or give fewer services automatic addresses".to_owned();
+                let fix =
+                    "widen the prefix or the pool, or give fewer services automatic addresses"
+                        .to_owned();
                 let expected = "an address for every service".to_owned();
                 return Err(layers.problem("network", error.to_string(), expected, fix).into());
             }
@@ -66,6 +69,7 @@ impl Checker<'_> {
             .collect();
         let services: Vec<Service> = services.into_iter().collect::<Option<_>>()?;
         self.no_two_alike(&services, &zone);
+        self.no_guessed_addresses(&network, &services);
         Some(Config {
             state_dir,
             dns: dns?,

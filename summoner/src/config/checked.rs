@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use policies::budget::WakeLimits;
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
 use synjitsu::{HoldMode, Overflow};
+use synjitsu_device::lan::ServicesMac;
 use zone::{NameServer, Soa, ZoneData};
 
 /// A checked configuration. Each field is the key of the same name; see `docs/reference/config.md`.
@@ -75,14 +77,45 @@ impl ZoneSettings {
 /// `[network]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
-    /// Name of the TUN device.
-    pub interface: String,
+    /// What the services are attached to.
+    pub attach: Attach,
     /// IPv4 prefix of the services.
     pub ipv4: Ipv4Net,
     /// IPv6 prefix of the services.
     pub ipv6: Option<Ipv6Net>,
     /// Largest IP packet, in octets.
     pub mtu: u16,
+    /// Which IPv4 addresses may be given automatically; `None` for all of the prefix.
+    pub pool: Option<RangeInclusive<Ipv4Addr>>,
+}
+
+/// What the services are attached to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attach {
+    /// A TUN device of the daemon's own: the services are behind the host, which routes to them.
+    Tun {
+        /// Its name.
+        interface: String,
+    },
+    /// An Ethernet segment that is there already: the services are beside the host.
+    Lan {
+        /// The interface that it is reached by.
+        interface: String,
+        /// The services' link-layer address.
+        mac: ServicesMac,
+        /// Routers; `None` for the host's.
+        gateways: Option<Vec<IpAddr>>,
+    },
+}
+
+impl Attach {
+    /// The interface's name.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        match self {
+            Self::Tun { interface } | Self::Lan { interface, .. } => interface,
+        }
+    }
 }
 
 /// `[limits]`

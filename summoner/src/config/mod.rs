@@ -22,7 +22,7 @@ mod tests;
 use std::path::Path;
 
 pub use checked::{
-    AddressChoice, Admin, AnswerMode, Config, Dns, Hold, ImageRef, Limits, Log, LogFormat,
+    AddressChoice, Admin, AnswerMode, Attach, Config, Dns, Hold, ImageRef, Limits, Log, LogFormat,
     MetricsSettings, Network, Service, WakeTriggers, Wakes, ZoneSettings,
 };
 pub use problem::{ConfigError, Place, Problem};

@@ -42,10 +42,14 @@ pub(super) struct Zone {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Network {
+    pub(super) attach: Option<String>,
     pub(super) interface: Option<String>,
     pub(super) ipv4: Option<String>,
     pub(super) ipv6: Option<String>,
     pub(super) mtu: Option<u16>,
+    pub(super) pool: Option<String>,
+    pub(super) mac: Option<String>,
+    pub(super) gateways: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

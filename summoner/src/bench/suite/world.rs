@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(config.services.len(), 300);
         assert_eq!((config.limits.instances, config.limits.booting), (308, 64));
         assert_eq!(config.services["s0299"].hold.bytes, 1);
-        assert_eq!(config.network.interface, "bench7");
+        assert_eq!(config.network.attach.interface(), "bench7");
     }
 
     #[test]

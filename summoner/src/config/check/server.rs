@@ -1,15 +1,14 @@
-//! The daemon's own tables: `dns`, `log`, `limits`, `network`, `zone`.
+//! The daemon's own tables: `dns`, `log`, `limits`, `zone`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
-use ipnet::{Ipv4Net, Ipv6Net};
 use policies::budget::{Limit, WakeLimits};
 use policies::warm::WarmPolicy;
 use zone::{NameServer, Soa};
 
-use super::super::checked::{Dns, Limits, Log, LogFormat, Network, Wakes, ZoneSettings};
+use super::super::checked::{Dns, Limits, Log, LogFormat, Wakes, ZoneSettings};
 use super::super::raw;
 use super::{Checker, MIB};
 
@@ -121,63 +120,6 @@ impl Checker<'_> {
             );
         }
         count
-    }
-
-    pub(super) fn network(&mut self, raw: &raw::Network) -> Option<Network> {
-        let interface = raw.interface.clone().unwrap_or_else(|| "summon0".to_owned());
-        // IFNAMSIZ, with its NUL, is 16.
-        let good = (1..=15).contains(&interface.len())
-            && interface
-                .bytes()
-                .all(|octet| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet))
-            && interface != "."
-            && interface != "..";
-        if !good {
-            self.note(
-                "network.interface",
-                format!("{interface:?}"),
-                "1 to 15 letters, digits, `-`, `_` or `.`",
-                "choose another name",
-            );
-        }
-        let ipv4 = self.prefix4(raw.ipv4.as_deref().unwrap_or("10.77.0.0/16"));
-        let ipv6 = match raw.ipv6.as_deref().unwrap_or("fd77:6a69:7400::/64") {
-            "none" => Some(None),
-            text => self.prefix6(text).map(Some),
-        };
-        let mtu = raw.mtu.unwrap_or(1500);
-        // IPv6 needs 1280 (RFC 8200, section 5).
-        if !(1280..=9000).contains(&mtu) {
-            self.note("network.mtu", mtu, "1280 to 9000", "1500 suits most networks");
-        }
-        Some(Network { interface, ipv4: ipv4?, ipv6: ipv6?, mtu })
-    }
-
-    pub(super) fn prefix4(&mut self, text: &str) -> Option<Ipv4Net> {
-        let parsed = text
-            .parse::<Ipv4Net>()
-            .ok()
-            .filter(|net| (8..=29).contains(&net.prefix_len()) && net.addr() == net.network());
-        if parsed.is_none() {
-            self.note(
-                "network.ipv4",
-                format!("{text:?}"),
-                "a prefix of /8 to /29, its host bits zero, such as \"10.77.0.0/16\"",
-                "write the first address of the prefix and its length",
-            );
-        }
-        parsed
-    }
-
-    pub(super) fn prefix6(&mut self, text: &str) -> Option<Ipv6Net> {
-        let parsed = text
-            .parse::<Ipv6Net>()
-            .ok()
-            .filter(|net| (32..=120).contains(&net.prefix_len()) && net.addr() == net.network());
-        if parsed.is_none() {
-            self.note("network.ipv6", format!("{text:?}"), "a prefix of /32 to /120, its host bits zero, such as \"fd00:1:2:3::/64\", or \"none\"", "write the first address of the prefix and its length");
-        }
-        parsed
     }
 
     pub(super) fn zone(&mut self, raw: &raw::Zone) -> Option<ZoneSettings> {

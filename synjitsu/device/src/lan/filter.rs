@@ -50,7 +50,7 @@ pub(super) fn program(mac: Mac, addresses: &[IpAddr], prefixes: &[Prefix]) -> Ve
     program.drop_if(OUTGOING);
     // A frame of a virtual LAN looks like one without. Number 0 means none, but a priority (IEEE 802.1Q).
     program.load(LOAD_WORD, VLAN_TAG_PRESENT);
-    program.push(JUMP_IF_EQUAL, 3, 0, 0);
+    program.push(JUMP_IF_EQUAL, 4, 0, 0);
     program.load(LOAD_WORD, VLAN_TAG);
     program.push(AND, 0, 0, 0xfff);
     program.drop_unless(0);
