@@ -52,6 +52,7 @@ pub struct LanPort {
     /// How far the packet in it was cut.
     cutting: Option<Segments>,
     lost: Lost,
+    completed: Completed,
     clock: fn() -> Instant,
     on_report: Box<dyn FnMut(LanReport) + Send>,
 }
@@ -61,6 +62,15 @@ pub struct LanPort {
 struct Lost {
     unreadable: u64,
     untaken: u64,
+}
+
+/// Frames that needed more than to be read.
+#[derive(Debug, Default, Clone, Copy)]
+struct Completed {
+    /// Cut into segments.
+    cut: u64,
+    /// Given their checksum.
+    summed: u64,
 }
 
 impl fmt::Debug for LanPort {
@@ -140,6 +150,7 @@ impl LanPort {
             length: 0,
             cutting: None,
             lost: Lost::default(),
+            completed: Completed::default(),
             clock,
             on_report: Box::new(on_report),
         };
@@ -292,7 +303,13 @@ impl LanPort {
         self.look_around(now);
         self.arm(now);
         let Lost { unreadable, untaken } = self.lost;
-        let own = [("lan_lost_unreadable", unreadable), ("lan_lost_untaken", untaken)];
+        let Completed { cut, summed } = self.completed;
+        let own = [
+            ("lan_lost_unreadable", unreadable),
+            ("lan_lost_untaken", untaken),
+            ("lan_cut", cut),
+            ("lan_summed", summed),
+        ];
         self.mailbox.publish(self.lan.counters().iter().chain(own));
     }
 
@@ -316,13 +333,17 @@ impl LanPort {
             self.lost.unreadable += 1;
             return None;
         }
+        if matches!(left, Left::Checksum { .. }) {
+            self.completed.summed += 1;
+        }
         let mut wire = Wire { socket: &self.socket, lost: &mut self.lost };
         let packet = self.lan.handle_frame(now, frame, &mut wire)?;
         if let Left::Segments { size } = left {
             self.cutting = Segments::new(packet, size);
             self.length = length;
-            if self.cutting.is_none() {
-                self.lost.unreadable += 1;
+            match self.cutting {
+                Some(_) => self.completed.cut += 1,
+                None => self.lost.unreadable += 1,
             }
             return self.cut(buffer);
         }
