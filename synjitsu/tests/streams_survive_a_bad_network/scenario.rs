@@ -61,12 +61,12 @@ fn ms(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
 }
 
-fn stack(timestamps: bool) -> impl Strategy<Value = Stack> {
+fn stack(least_mss: u16) -> impl Strategy<Value = Stack> {
     let options = (
-        prop_oneof![2 => Just(1460_u16), 1 => Just(536_u16), 1 => 256_u16..1440],
+        prop_oneof![2 => Just(1460_u16), 1 => Just(536_u16), 1 => least_mss..1440],
         option::weighted(0.7, 0_u8..=14),
         any::<bool>(),
-        prop::bool::weighted(if timestamps { 0.5 } else { 0.0 }),
+        any::<bool>(),
         prop_oneof![2 => 2_000_u32..6_000, 2 => 6_000_u32..70_000, 1 => 70_000_u32..400_000],
     );
     let habits = (
@@ -114,30 +114,31 @@ fn application() -> impl Strategy<Value = (i64, i64, i64)> {
     octets().prop_flat_map(|octets| (Just(octets), speed(octets), speed(octets)))
 }
 
-fn plan() -> impl Strategy<Value = Plan> {
+fn plan(least_mss: u16) -> impl Strategy<Value = Plan> {
     let first = prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))];
     let numbers = prop_oneof![1 => 0_u32..20_000, 1 => any::<u32>()];
     let life = (any::<bool>(), ms(0..1_500), option::weighted(0.2, (ms(0..2_500), any::<bool>())));
-    (life, stack(true), application(), application(), first, (numbers.clone(), numbers)).prop_map(
-        |((v6, begins, aborts), stack, client, guest, (client_first, guest_first), isn)| {
-            let application = |(octets, reads, writes), closes_first| Application {
-                octets,
-                closes_first,
-                reads,
-                writes,
-            };
-            Plan {
-                v6,
-                begins,
-                stack,
-                // Each reads as fast as the other one's stream is long.
-                client: application((client.0, guest.1, client.2), client_first),
-                guest: application((guest.0, client.1, guest.2), guest_first),
-                aborts,
-                isn: (isn.0.wrapping_neg(), isn.1.wrapping_neg()),
-            }
-        },
-    )
+    (life, stack(least_mss), application(), application(), first, (numbers.clone(), numbers))
+        .prop_map(
+            |((v6, begins, aborts), stack, client, guest, (client_first, guest_first), isn)| {
+                let application = |(octets, reads, writes), closes_first| Application {
+                    octets,
+                    closes_first,
+                    reads,
+                    writes,
+                };
+                Plan {
+                    v6,
+                    begins,
+                    stack,
+                    // Each reads as fast as the other one's stream is long.
+                    client: application((client.0, guest.1, client.2), client_first),
+                    guest: application((guest.0, client.1, guest.2), guest_first),
+                    aborts,
+                    isn: (isn.0.wrapping_neg(), isn.1.wrapping_neg()),
+                }
+            },
+        )
 }
 
 fn life() -> impl Strategy<Value = Life> {
@@ -179,24 +180,25 @@ pub(crate) fn scenario(mode: HoldMode, crowded: bool) -> impl Strategy<Value = S
         if crowded { 2_000..60_000_u64 } else { 1_000_000..1_000_001 },
     );
     let host = (prop_oneof![2 => Just(1_000_usize), 1 => 3_usize..20], 0_u64..400);
-    (any::<u64>(), hold, faults(), host, vec(life(), 0..3), stack(true), vec(plan(), 1..5))
-        .prop_map(
-            move |(seed, (hold_time, buffer, flows, bytes), faults, host, guests, guest, plans)| {
-                let (queue, service_time) = (host.0, Duration::from_micros(host.1));
-                Scenario {
-                    seed,
-                    mode,
-                    hold_time,
-                    buffer,
-                    flows,
-                    bytes,
-                    faults,
-                    queue,
-                    service_time,
-                    guests,
-                    guest,
-                    plans,
-                }
-            },
-        )
+    // A cookie has no place for smaller segments than everybody takes.
+    let plans = vec(plan(if crowded { 536 } else { 256 }), 1..5);
+    (any::<u64>(), hold, faults(), host, vec(life(), 0..3), stack(256), plans).prop_map(
+        move |(seed, (hold_time, buffer, flows, bytes), faults, host, guests, guest, plans)| {
+            let (queue, service_time) = (host.0, Duration::from_micros(host.1));
+            Scenario {
+                seed,
+                mode,
+                hold_time,
+                buffer,
+                flows,
+                bytes,
+                faults,
+                queue,
+                service_time,
+                guests,
+                guest,
+                plans,
+            }
+        },
+    )
 }

@@ -296,15 +296,18 @@ impl Endpoint {
         if segment.rst {
             return self.handle_reset(now, segment);
         }
+        let ack = self.own_place(segment.ack.unwrap_or_default());
+        if self.state == State::SynReceived && ack != 1 {
+            // Nobody answers this end: the SYN was an old one (RFC 9293, section 3.10.7.4).
+            self.out.extend(segment.reset());
+            self.close(Cause::Aborted);
+            return Ok(());
+        }
         self.judge(now, segment)?;
         self.heard = now;
-        let ack = self.own_place(segment.ack.unwrap_or_default());
         let from = self.peer_place(segment.seq);
         let window = i64::from(segment.window) << self.agreed.peer_scale;
         if self.state == State::SynReceived {
-            if ack < 1 {
-                return Ok(());
-            }
             self.state = State::Established;
             self.sender.established(window);
             self.tick(now);

@@ -10,7 +10,9 @@ use policies::Instant;
 use crate::random::Random;
 use crate::stream::Stream;
 
-/// The first and the longest time until something is sent again.
+/// Until a SYN is sent again (RFC 6298, section 2).
+const SYN_TIMEOUT: Duration = Duration::from_secs(1);
+/// The first and the longest time until something else is sent again.
 const FIRST_TIMEOUT: Duration = Duration::from_millis(250);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -73,7 +75,7 @@ impl Sender {
             duplicates: 0,
             filled: 0,
             due: None,
-            timeout: FIRST_TIMEOUT,
+            timeout: SYN_TIMEOUT,
             probing: false,
         }
     }

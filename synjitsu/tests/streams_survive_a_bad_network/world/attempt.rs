@@ -49,6 +49,10 @@ pub(crate) struct Seen {
     pub(crate) cut: bool,
     /// A guest refused that had had time enough to listen.
     pub(crate) refused: bool,
+    /// The SYN of an attempt before this one came after its own, and took its place.
+    pub(crate) overtook: bool,
+    /// Its SYN got two different answers, because not even the first one could be remembered.
+    pub(crate) answered_twice: bool,
 }
 
 /// What the client was shown since the SYN-ACK.

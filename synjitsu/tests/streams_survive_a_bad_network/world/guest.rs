@@ -59,12 +59,16 @@ impl World {
         let flow = self.attempts[index].flow;
         let is_anew = self.attempts.iter().filter(|attempt| attempt.flow == flow).count() > 1;
         let attempt = &mut self.attempts[index];
+        let is_aborted = attempt.is_aborted();
         let Some(end) = &mut attempt.guest else { return Ok(()) };
         let before = end.state;
         let judged = end.handle(self.now, segment, is_anew);
-        judged.map_err(|what| {
-            format!("the guest of {} was sent {segment:?}: {what}", attempt.flow.client)
-        })?;
+        // Of a client that has gone, late segments may come as they are.
+        if !is_aborted {
+            judged.map_err(|what| {
+                format!("the guest of {} was sent {segment:?}: {what}", attempt.flow.client)
+            })?;
+        }
         if end.state == State::Closed(Cause::Reset) && before != end.state {
             let hold_time = self.scenario.hold_time;
             return attempt.explain_guest_reset(self.now, hold_time);

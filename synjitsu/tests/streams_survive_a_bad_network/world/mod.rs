@@ -23,8 +23,9 @@ pub(crate) use attempt::{Attempt, Flow};
 use guest::Guest;
 use trace::Trace;
 
-/// For so long a connection may stand still that is not over.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// For so long a connection may stand still that is not over: a client that was given a cookie may be answered only when
+/// that is no longer good.
+const PATIENCE: Duration = Duration::from_secs(150);
 const START: Instant = Instant::from_nanos(1_000_000_000);
 
 pub(crate) struct World {
@@ -49,6 +50,11 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Whether so little may be held that the switch may have to answer a SYN without remembering it.
+    fn is_crowded(&self) -> bool {
+        self.scenario.flows < 64
+    }
+
     pub(crate) fn new(scenario: Scenario) -> Self {
         let seed = scenario.seed;
         let port = ServicePort {

@@ -17,11 +17,11 @@ impl World {
             match attempt.client.state {
                 State::Done => {
                     ensure!(attempt.client.received() == hears.length, "{client} misses octets");
-                    let heard = guest.is_none_or(|guest| {
+                    // A guest after the one that it spoke with may have got an old SYN.
+                    let heard = guest.is_some_and(|guest| {
                         guest.state == State::Done && guest.received() == says.length
                     });
-                    ensure!(heard, "the guest misses what {client} said");
-                    ensure!(guest.is_some() || attempt.seen.cut, "{client} spoke with nobody");
+                    ensure!(heard || attempt.seen.cut, "the guest misses what {client} said");
                 }
                 State::Closed(Cause::Aborted | Cause::Reset) => {
                     let alone = guest.is_none_or(|guest| guest.state != State::Established);

@@ -19,6 +19,8 @@ impl World {
         let flow = Flow { client, service };
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.flow == flow) {
             let from = attempt.place(segment.seq);
+            let is_other = segment.is_first_syn() && from != 0;
+            attempt.seen.overtook |= is_other && attempt.seen.syn_at.is_some();
             if segment.is_first_syn() {
                 let is_its = from == 0;
                 if is_its {
@@ -90,9 +92,11 @@ impl World {
         self.trace.segment(self.now, "       <- switch", client, &segment);
         let flow = Flow { client, service };
         let (buffer, mode) = (i64::from(self.scenario.buffer), self.scenario.mode);
+        let is_crowded = self.is_crowded();
         let rounding = 1 << self.scenario.guest.window_scale.unwrap_or(0);
         let is_meant = |attempt: &&mut Attempt| attempt.flow == flow && attempt.is_meant(&segment);
-        let Some(attempt) = self.attempts.iter_mut().rfind(is_meant) else {
+        let found = self.attempts.iter_mut().rfind(is_meant);
+        let Some(attempt) = found.filter(|attempt| !attempt.is_aborted()) else {
             // A word about an attempt that the switch cannot know any more: the client will not mind.
             return Ok(());
         };
@@ -102,6 +106,12 @@ impl World {
         }
         if mode == synjitsu::HoldMode::Syn {
             ensure!(attempt.seen.answered.is_some(), "an answer that no guest gave: {segment:?}");
+        }
+        if is_crowded && segment.syn {
+            // An answer that was not remembered is another one the next time; the client takes what comes first.
+            let known = attempt.seen.shown.is_some_and(|shown| shown.iss != segment.seq);
+            attempt.seen.answered_twice |= known;
+            attempt.seen.shown = attempt.seen.shown.filter(|_| !known);
         }
         attempt
             .show(&segment, buffer, rounding)
@@ -189,7 +199,7 @@ impl Attempt {
                 "acknowledges {ack}, but only {} came without a gap",
                 self.seen.delivered
             );
-            ensure!(edge <= 1 + buffer, "lets the client send up to {edge}");
+            ensure!(!is_open || edge <= 1 + buffer, "lets the client send up to {edge}");
             shown.early = Early { acknowledged: shown.ack, edge: shown.edge, ..shown.early };
         }
         Ok(())
@@ -207,7 +217,7 @@ impl Attempt {
                 && seen.answered.is_none_or(|(answer, _)| at + hold_time <= answer)
         });
         ensure!(
-            expired || seen.cut || seen.refused,
+            expired || seen.cut || seen.refused || seen.overtook || seen.answered_twice,
             "the connection of {} was reset without need",
             self.flow.client
         );
@@ -228,6 +238,11 @@ impl Attempt {
     /// Whether both ends have come to their end.
     pub(super) fn is_over(&self) -> bool {
         self.client.is_over() && self.guest.as_ref().is_none_or(Endpoint::is_over)
+    }
+
+    /// Whether the client has given up.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.client.state == State::Closed(Cause::Aborted)
     }
 
     /// Whether the client was reset although nobody gave up.
