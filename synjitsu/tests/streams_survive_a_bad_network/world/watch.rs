@@ -95,8 +95,7 @@ impl World {
         let is_crowded = self.is_crowded();
         let rounding = 1 << self.scenario.guest.window_scale.unwrap_or(0);
         let is_meant = |attempt: &&mut Attempt| attempt.flow == flow && attempt.is_meant(&segment);
-        let found = self.attempts.iter_mut().rfind(is_meant);
-        let Some(attempt) = found.filter(|attempt| !attempt.is_aborted()) else {
+        let Some(attempt) = self.attempts.iter_mut().rfind(is_meant) else {
             // A word about an attempt that the switch cannot know any more: the client will not mind.
             return Ok(());
         };
@@ -113,9 +112,12 @@ impl World {
             attempt.seen.answered_twice |= known;
             attempt.seen.shown = attempt.seen.shown.filter(|_| !known);
         }
-        attempt
-            .show(&segment, buffer, rounding)
-            .map_err(|what| format!("{client} is sent {segment:?}: {what}"))
+        let shown = attempt.show(&segment, buffer, rounding);
+        // A client that has gone may be told anything.
+        if attempt.is_aborted() {
+            return Ok(());
+        }
+        shown.map_err(|what| format!("{client} is sent {segment:?}: {what}"))
     }
 
     /// What is true at all times.
