@@ -196,7 +196,7 @@ impl World {
         self.switch.handle_frame(NOW, PortId::Uplink, &packet, &mut Nowhere);
     }
 
-    fn to_guest(mut self, bencher: &mut Bencher<'_>) {
+    fn inbound(mut self, bencher: &mut Bencher<'_>) {
         self.expect("forwarded_to_guests");
         let mut next = (0..self.to_guests.len()).cycle();
         bencher.iter(|| {
@@ -205,7 +205,7 @@ impl World {
         });
     }
 
-    fn from_guest(mut self, bencher: &mut Bencher<'_>) {
+    fn outbound(mut self, bencher: &mut Bencher<'_>) {
         let mut next = (0..self.from_guests.len()).cycle();
         bencher.iter(|| {
             let (port, frame) = &self.from_guests[next.next().unwrap()];
@@ -252,8 +252,8 @@ fn connections(criterion: &mut Criterion) {
     for (services, connections) in [(1, 1), (1000, 1), (1, 10_000)] {
         let world = || World::new(HoldMode::Syn, services, connections);
         let name = |way: &str| format!("{way}/{services} services, {connections} connections each");
-        group.bench_function(name("to guest"), |bencher| world().to_guest(bencher));
-        group.bench_function(name("from guest"), |bencher| world().from_guest(bencher));
+        group.bench_function(name("to guest"), |bencher| world().inbound(bencher));
+        group.bench_function(name("from guest"), |bencher| world().outbound(bencher));
     }
     group.finish();
     let mut group = criterion.benchmark_group("translated");
@@ -261,10 +261,10 @@ fn connections(criterion: &mut Criterion) {
     for services in [1, 1000] {
         let world = || World::new(HoldMode::Handshake, services, 1);
         group.bench_function(format!("to guest/{services} services"), |bencher| {
-            world().to_guest(bencher);
+            world().inbound(bencher);
         });
         group.bench_function(format!("from guest/{services} services"), |bencher| {
-            world().from_guest(bencher);
+            world().outbound(bencher);
         });
     }
     group.finish();

@@ -131,7 +131,7 @@ impl<'a> Lane<'a> {
         let key = &running.keys[0];
         running.admin.wake(key)?;
         let service = running.admin.service(key)?;
-        let address = service.ipv4.map(IpAddr::V4).or(service.ipv6.map(IpAddr::V6));
+        let address = service.ipv4.map(IpAddr::V4).or_else(|| service.ipv6.map(IpAddr::V6));
         let address = address.ok_or_else(|| BenchError::Unprepared {
             name: key.clone(),
             failure: Failure::DnsNoAddress,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use policies::Instant;
 use rustix::time::{ClockId, clock_gettime};
-use synjitsu_device::{NetworkPort, Sent, Tun};
+use synjitsu_device::{BulkTun, NetworkPort, Sent};
 
 pub(crate) static READ_FROM_UPLINK: Stamp = Stamp::new();
 pub(crate) static HAVE_FROM_UPLINK: Stamp = Stamp::new();
@@ -42,7 +42,7 @@ pub(crate) fn clock() -> Instant {
 }
 
 /// A TUN device that stamps what passes.
-pub(crate) struct Stamped(pub(crate) Tun);
+pub(crate) struct Stamped(pub(crate) BulkTun);
 
 impl AsFd for Stamped {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -64,5 +64,13 @@ impl NetworkPort for Stamped {
     fn transmit(&mut self, head: &[u8], body: &[u8]) -> io::Result<Sent> {
         WRITE_TO_UPLINK.set();
         self.0.transmit(head, body)
+    }
+
+    fn has_more(&self) -> bool {
+        self.0.has_more()
+    }
+
+    fn flush(&mut self) -> u64 {
+        self.0.flush()
     }
 }

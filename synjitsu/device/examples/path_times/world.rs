@@ -10,7 +10,7 @@ use synjitsu::{
     Command, Event, HoldLimits, HoldMode, HoldPolicy, Overflow, ServicePort, Switch, SwitchConfig,
 };
 use synjitsu_device::{
-    Driver, DriverCommand, DriverConfig, DriverHandle, Tun, guest_port, netlink,
+    BulkTun, Driver, DriverCommand, DriverConfig, DriverHandle, guest_port, netlink,
 };
 
 use crate::guest::{self, Guests};
@@ -31,7 +31,7 @@ pub(crate) struct World {
 impl World {
     /// Services, all asleep.
     pub(crate) fn new(settings: Settings) -> Self {
-        let tun = Tun::create(NAME).unwrap();
+        let tun = BulkTun::create(NAME).unwrap();
         netlink::configure(NAME, &[(Ipv4Addr::new(10, 9, 0, 1).into(), 16)], 1500).unwrap();
         let hold = HoldLimits { flows: 10_000, bytes: 1 << 24 };
         let gateway_mac = [2, 0, 0, 0, 0, 1];
