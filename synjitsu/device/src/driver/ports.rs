@@ -16,7 +16,7 @@ use crate::{DeviceError, GuestPort, NetworkPort, Sent};
 
 /// Frames that are read from one port before the others get their turn.
 pub(super) const MOST: usize = 64;
-/// Frames that are asked for at once, in one system call, where there may be only one.
+/// Frames that are asked for together, in one system call, as soon as there was one just before.
 const SOME: usize = 16;
 /// Ports that are found ready at once; the others are next.
 pub(super) const READY: usize = 64;
@@ -61,20 +61,21 @@ pub(super) struct Burst {
     /// The round in which as many frames were there as were asked for.
     full: u64,
     length: usize,
-    least: usize,
+    /// The least after a round in which there were as many.
+    step: usize,
 }
 
 impl Burst {
     /// For a port that takes a system call for each frame.
-    const SINGLE: Self = Self { full: 0, length: 0, least: 1 };
-    /// For one that takes one for many.
-    const MANY: Self = Self { full: 0, length: 0, least: SOME };
+    const SINGLE: Self = Self { full: 0, length: 0, step: 1 };
+    /// For one that takes one for many. A lone frame is asked for alone all the same, which is quicker.
+    const MANY: Self = Self { full: 0, length: 0, step: SOME };
 
     /// The most to read in this round.
     pub(super) fn begin(&mut self, round: u64) -> usize {
         // Without a round in between: the frames come faster than they are read.
         let follows = self.full + 1 == round;
-        self.length = if follows { (self.length * 2).clamp(self.least, MOST) } else { self.least };
+        self.length = if follows { (self.length * 2).clamp(self.step, MOST) } else { 1 };
         self.length
     }
 
@@ -262,11 +263,11 @@ mod tests {
         assert_eq!(burst.begin(12), 1, "something else came in between");
         let mut burst = Burst::MANY;
         let mut lengths = Vec::new();
-        for round in 1..=4 {
+        for round in 2..=5 {
             lengths.push(burst.begin(round));
             burst.was_full(round);
         }
-        assert_eq!(lengths, [16, 32, 64, 64]);
-        assert_eq!(burst.begin(6), 16);
+        assert_eq!(lengths, [1, 16, 32, 64]);
+        assert_eq!(burst.begin(7), 1);
     }
 }
