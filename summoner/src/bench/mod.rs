@@ -10,6 +10,8 @@
 //!      report: stats (rows), goals and ratios, text, JSON, plots     slo, compare (rank test)
 //! ```
 //!
+//! `flood` is an experiment of its own: forged SYNs beside clients.
+//!
 //! Three rules. Latency counts from the time at which a request was *due*, whoever was late. Nothing that failed is
 //! left out: it is counted, by kind. What is compared is measured in the same run, interleaved, because absolute times
 //! on a shared machine mean little.
@@ -20,6 +22,7 @@ pub mod client;
 pub mod compare;
 pub mod environment;
 pub mod failure;
+pub mod flood;
 pub mod load;
 pub mod memory;
 mod page;
@@ -68,6 +71,12 @@ pub enum BenchError {
     /// What is compared with could not be made.
     #[error(transparent)]
     Baseline(#[from] baseline::BaselineError),
+    /// A flood could not be sent.
+    #[error(transparent)]
+    Flood(#[from] flood::sender::SendError),
+    /// The experiment's own configuration is not understood.
+    #[error(transparent)]
+    Own(crate::config::ConfigError),
     /// A query could not be written.
     #[error(transparent)]
     Resolve(#[from] crate::resolve::ResolveError),

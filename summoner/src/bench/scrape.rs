@@ -1,5 +1,6 @@
 //! What the daemon counts, from its metrics page.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -49,6 +50,33 @@ pub fn frames(address: SocketAddr) -> Result<u64, ScrapeError> {
     Ok(sum(&page(address)?, "summoner_switch_events_total", taken_in))
 }
 
+/// A metrics page.
+#[derive(Debug, Clone)]
+pub struct Page(String);
+
+impl Page {
+    /// How much each value of `label` of a counter has grown since `before`, other labels summed over; without those that
+    /// have not.
+    #[must_use]
+    pub fn growth(&self, before: &Self, counter: &str, label: &str) -> BTreeMap<String, u64> {
+        let before = by_label(&before.0, counter, label);
+        let mut after = by_label(&self.0, counter, label);
+        after.retain(|value, count| {
+            *count = count.saturating_sub(before.get(value).copied().unwrap_or(0));
+            *count > 0
+        });
+        after
+    }
+}
+
+/// Reads the page.
+///
+/// # Errors
+/// When there is no metrics page at `address`.
+pub fn look(address: SocketAddr) -> Result<Page, ScrapeError> {
+    page(address).map(Page)
+}
+
 fn page(address: SocketAddr) -> Result<String, ScrapeError> {
     let failed = |source| ScrapeError::Read { address, source };
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
@@ -67,6 +95,21 @@ fn page(address: SocketAddr) -> Result<String, ScrapeError> {
         }
         Err(failure) => Err(ScrapeError::NoPage { address, failure }),
     }
+}
+
+/// A counter by one of its labels. Label values of ours have neither quotes nor commas in them, but for services' keys.
+fn by_label(page: &str, counter: &str, label: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    let lines = page.lines().filter_map(|line| line.strip_prefix(counter)?.strip_prefix('{'));
+    for line in lines {
+        let Some((labels, count)) = line.rsplit_once("} ") else { continue };
+        let start = format!("{label}=\"");
+        let value = labels.split(',').find_map(|part| part.strip_prefix(&start)?.strip_suffix('"'));
+        if let (Some(value), Ok(count)) = (value, count.parse::<u64>()) {
+            *counts.entry(value.to_owned()).or_default() += count;
+        }
+    }
+    counts
 }
 
 /// The sum of a counter over those of its labels that are wanted.
@@ -94,5 +137,17 @@ mod tests {
         assert_eq!(sum(page, "summoner_wakes_total", |labels| labels.contains("\"b\"")), 4);
         assert_eq!(sum(page, "absent", any), 0);
         assert_eq!(sum("plain 5\n", "plain", any), 5);
+    }
+
+    #[test]
+    fn growth_is_by_label() {
+        let page = |a: u64, b: u64| {
+            Page(format!(
+                "x_total{{l=\"a\",m=\"p\"}} {a}\nx_total{{l=\"a\",m=\"q\"}} 1\nx_total{{l=\"b\",m=\"p\"}} {b}\n"
+            ))
+        };
+        let growth = page(5, 2).growth(&page(3, 2), "x_total", "l");
+        assert_eq!(growth, BTreeMap::from([("a".to_owned(), 2)]));
+        assert_eq!(page(5, 2).growth(&Page(String::new()), "x_total", "m")["p"], 7);
     }
 }

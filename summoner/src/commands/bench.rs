@@ -12,6 +12,7 @@ use super::{Exit, Failure};
 use crate::bench::BenchError;
 use crate::bench::client::Manner;
 use crate::bench::compare;
+use crate::bench::flood;
 use crate::bench::report::{Report, plots, text};
 use crate::bench::schedule::{Arrivals, Mix, Rate};
 use crate::bench::slo::{Miss, Objective};
@@ -19,7 +20,7 @@ use crate::bench::suite::{self, Options, Scenario};
 use crate::bench::target::{self, Target};
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["own", "dns", "compare"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["own", "flood", "dns", "compare"]))]
 pub(super) struct BenchArgs {
     /// Measures this program in a network namespace of its own, next to ordinary processes, and holds it against
     /// this project's goals
@@ -37,6 +38,17 @@ pub(super) struct BenchArgs {
     /// Instances of the part `create`
     #[arg(long, requires = "own", value_name = "N", value_parser = at_least_one)]
     instances: Option<usize>,
+
+    /// Floods a cold and a running service with forged SYNs, in a network namespace of its own, and measures what their
+    /// clients notice
+    #[arg(long)]
+    flood: bool,
+    /// Forged SYNs in a second
+    #[arg(long, requires = "flood", value_name = "N/s", default_value = "100000/s")]
+    forged: Rate,
+    /// How long the flood lasts
+    #[arg(long, requires = "flood", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    lasting: Duration,
 
     /// Measures a deployment: the DNS server's address and port
     #[arg(long, value_name = "ADDR:PORT", requires = "name")]
@@ -129,6 +141,11 @@ fn measure(args: BenchArgs) -> Result<Report, BenchError> {
     // Any number will do; it is printed.
     let seed = args.seed.unwrap_or_else(|| crate::clock::now().as_nanos() % 1_000_000);
     let command = command_line();
+    if args.flood {
+        let per_second = 1.0 / args.forged.gap().as_secs_f64();
+        let options = flood::Options { per_second, length: args.lasting, seed };
+        return flood::run(&options, command, &|step| eprintln!("{step}"));
+    }
     let Some(dns) = args.dns else {
         let mut options = if args.quick { Options::quick(seed) } else { Options::whole(seed) };
         options.iterations = args.iterations.unwrap_or(options.iterations);
@@ -178,6 +195,7 @@ const fn exit_for(error: &BenchError) -> Exit {
         | BenchError::Admin(_)
         | BenchError::Scrape(_)
         | BenchError::Load(_)
+        | BenchError::Flood(_)
         | BenchError::Resolve(_)
         | BenchError::Unprepared { .. } => Exit::Unavailable,
         BenchError::Daemon(_)
@@ -185,7 +203,8 @@ const fn exit_for(error: &BenchError) -> Exit {
         | BenchError::Peer(_)
         | BenchError::Image(_)
         | BenchError::Folder(_)
-        | BenchError::Name(_) => Exit::Internal,
+        | BenchError::Name(_)
+        | BenchError::Own(_) => Exit::Internal,
     }
 }
 

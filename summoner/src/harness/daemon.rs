@@ -10,6 +10,8 @@ use nix::unistd::Pid;
 
 /// The admin socket's name in the daemon's folder: what a configuration must have as `admin.socket`.
 pub const SOCKET: &str = "admin.sock";
+/// The configuration file's.
+const CONFIGURATION: &str = "summoner.toml";
 /// This program, also after its file was replaced.
 const EXECUTABLE: &str = "/proc/self/exe";
 
@@ -73,7 +75,7 @@ impl Daemon {
             std::env::temp_dir().join(format!("summoner-{}-{}", setup.name, std::process::id()));
         let failed = |source| DaemonError::Folder { path: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(failed)?;
-        let file = folder.join("summoner.toml");
+        let file = folder.join(CONFIGURATION);
         fs::write(&file, setup.configuration).map_err(failed)?;
         let log = fs::File::create(folder.join("log")).map_err(failed)?;
         let child = Command::new(EXECUTABLE)
@@ -122,6 +124,18 @@ impl Daemon {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.join(CONFIGURATION)
     }
 
     /// What it logged so far.

@@ -164,7 +164,7 @@ impl Orchestrator {
         }
     }
 
-    /// Stops a service; `stopped` is told when it is cold.
+    /// Stops a service; `stopped` is told when its instance is gone, or the service is cold.
     pub(super) fn stop(
         &mut self,
         now: Instant,

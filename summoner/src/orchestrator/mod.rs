@@ -213,6 +213,10 @@ impl Orchestrator {
         self.finish_record(id);
         self.drive(now, id, Event::Exited(generation));
         let Some(service) = self.services.get_mut(&id) else { return };
+        // It is gone; that somebody has woken the service since, and it will not be cold, is another matter.
+        for waiter in service.stop_waiters.drain(..) {
+            let _ = waiter.send(());
+        }
         // Who waits for a guest that could not boot must hear it now: the next try may be far off.
         if matches!(service.lifecycle.state(), State::Backoff { .. } | State::Cold) {
             service.ready_waiters.clear();

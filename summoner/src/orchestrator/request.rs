@@ -18,7 +18,7 @@ pub enum Request {
         /// The record of the summon; of the one that made it run if it runs already.
         reply: oneshot::Sender<Result<Timeline, String>>,
     },
-    /// Stops a service and answers when it is cold.
+    /// Stops a service and answers when its guest is gone. A wake in the meantime has summoned the next one already.
     Stop {
         /// The service's key or one of its names.
         name: String,

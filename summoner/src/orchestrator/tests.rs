@@ -372,6 +372,27 @@ fn a_full_house_lets_the_next_one_in_when_one_goes() {
 }
 
 #[test]
+fn a_stop_is_over_when_its_guest_is_gone_although_somebody_wants_the_next() {
+    let mut stage = Stage::new(1, WIDE);
+    stage.packet(0);
+    stage.ready(stage.alive[0]);
+    let (reply, mut stopped) = tokio::sync::oneshot::channel();
+    let now = stage.now;
+    stage.orchestrator.stop(now, ServiceId(0), StopReason::Admin, Some(reply));
+    // The order to end is not carried out yet.
+    let wake = PacketEvent::Wake {
+        service: ServiceId(0),
+        trigger: Trigger::TcpSyn,
+        source: std::net::Ipv4Addr::LOCALHOST.into(),
+        at: now,
+    };
+    stage.orchestrator.handle_packets(now, wake);
+    assert_eq!((stage.state(0), stopped.try_recv().is_ok()), ("draining", false));
+    stage.settle();
+    assert_eq!((stage.state(0), stopped.try_recv().is_ok()), ("summoning", true));
+}
+
+#[test]
 fn a_list_does_not_wait_for_a_service_that_went() {
     let mut stage = Stage::new(3, WIDE);
     let (reply, mut rows) = tokio::sync::oneshot::channel();

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
 use super::failure::Failure;
+use super::flood::FloodFigures;
 use super::memory::IdleMemory;
 use super::stats::Row;
 use super::throughput::Throughput;
@@ -119,6 +120,9 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Each row's values in the order in which they were measured.
     pub samples: IndexMap<String, Vec<f64>>,
+    /// What a flood did.
+    #[serde(default)]
+    pub flood: Option<FloodFigures>,
     /// Values against the number of running instances.
     pub running: IndexMap<String, Vec<(u64, f64)>>,
 }

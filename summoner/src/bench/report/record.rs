@@ -184,6 +184,7 @@ impl Recorder {
             idle_rss_bytes_per_instance: self.idle_memory.as_ref().map(IdleMemory::per_instance),
             idle_memory: self.idle_memory,
             throughput: self.throughput,
+            flood: None,
             goals: Vec::new(),
             rows: rows.collect(),
             samples: self.samples.iter().map(|(name, all)| (name.clone(), values(all))).collect(),

@@ -19,6 +19,10 @@ pub fn render(report: &Report) -> String {
     phases(&mut text, &report.rows);
     memory(&mut text, report);
     throughput(&mut text, report);
+    if let Some(flood) = &report.flood {
+        line(&mut text, format_args!("\nflood"));
+        flood.lines().iter().for_each(|figure| line(&mut text, format_args!("  {figure}")));
+    }
     goals(&mut text, &report.goals);
     if !report.notes.is_empty() {
         text.push_str("\nnotes\n");
