@@ -126,12 +126,6 @@ impl Daemon {
         &self.socket
     }
 
-    /// Its process.
-    #[must_use]
-    pub fn process(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Its configuration file.
     #[must_use]
     pub fn configuration(&self) -> PathBuf {

@@ -319,7 +319,6 @@ mod tests {
         let file = folder.path().join("summoner.toml");
         std::fs::write(&file, configuration()).unwrap();
         let config = config::load(Some(&file), &[]).unwrap();
-        assert_eq!(config.network.interface, DEVICE);
         let wakes = config.limits.wakes.limits;
         assert_eq!(tokens(&wakes.forgeable, Duration::from_millis(5999)), 15);
         assert_eq!(tokens(&wakes.proven, Duration::from_secs(5)), 70);
