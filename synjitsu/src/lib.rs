@@ -13,6 +13,8 @@
 //!
 //! # A TCP flow
 //!
+//! In mode [`HoldMode::Syn`]:
+//!
 //! ```text
 //!                    SYN, port closed                       SYN, port open,
 //!                           |                               guest not seen listening
@@ -30,21 +32,26 @@
 //!                                                         +--------> Close: RST to the client
 //! ```
 //!
-//! Exactly one side answers a client at any time: the switch for `waiting` and `replayed` flows (and it says
-//! nothing but a RST at the end), the guest for `tracked` ones. A SYN to a port on which the guest was seen to
+//! In mode [`HoldMode::Handshake`] the client is answered when its flow begins to wait, and shown to the guest only when it has
+//! answered in turn. The guest's SYN-ACK is not passed on: what the client has sent is relayed until the guest
+//! has it all, and the tracked flow is translated by constants from then on. If there is no room, or too many clients have not
+//! answered, a cookie takes the place of the waiting flow.
+//!
+//! Exactly one side answers a client at any time: the switch for `waiting` and `replayed` flows, the guest for `tracked` ones.
+//! A SYN to a port on which the guest was seen to
 //! listen, or that has been open for longer than the hold time, is not held: it goes to the guest, and a RST
 //! is the guest's own word. A copy of it is kept until the guest has answered; if the port closes before, it is
-//! `waiting` for the next instance.
+//! `waiting` for the next instance. Only a guest with many half-open connections gets none that may be forged.
 //!
 //! The first flow of each instance has its milestones told, whether it was held or not.
 //!
 //! UDP datagrams and echo requests for a closed port are kept too, and given to the guest once. Everything
-//! that is kept is bounded, per service and in total, by number and by octets.
+//! that is kept is bounded, per service, per source prefix and in total, by number and by octets.
 //!
 //! # Required reading
 //!
-//! RFC 9293 (TCP; 3.4 sequence numbers, 3.10.7 segment arrives), RFC 5382 (how long to remember a connection),
-//! RFC 826 and 4861 (neighbours). Holding a SYN for a server that boots comes from Jitsu's Synjitsu (NSDI'15).
+//! RFC 9293 (TCP; 3.4 sequence numbers, 3.10.7 segment arrives), RFC 5961 (blind attacks), RFC 4987 (SYN cookies), RFC 6528
+//! (initial sequence numbers), RFC 1624 (checksums), RFC 5382 (how long to remember a connection), RFC 826 and 4861 (neighbours). Holding a SYN for a server that boots comes from Jitsu's Synjitsu (NSDI'15).
 
 #![forbid(unsafe_code)]
 

@@ -8,6 +8,8 @@
 //! The MAC covers both addresses and ports, the client's initial sequence number, the time and the other bits. A cookie is
 //! good for one to two slots. Whoever does not see the answer has to guess 23 bits, once for each connection.
 
+use std::time::Duration;
+
 use policies::Instant;
 
 use super::Numbers;
@@ -17,6 +19,8 @@ use crate::tcp::Offer;
 
 /// How long a slot is: an answer that takes longer than this is lost.
 const SLOT_SECONDS: u64 = 64;
+/// A client whose answer to a cookie is lost repeats it within this time, twice or thrice (RFC 6298).
+const FRESH: Duration = Duration::from_secs(5);
 const MAC_SHIFT: u32 = 9;
 /// The sizes that fit three bits; the largest that is not more than the client's own is meant.
 const SIZES: [u16; 8] = [64, 256, 536, 1220, 1360, 1400, 1440, 1460];
@@ -31,8 +35,8 @@ const PURPOSE: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct Cookies {
     numbers: Numbers,
-    /// The slot in which one was last given out.
-    given: Option<u64>,
+    /// When one was last given out.
+    given: Option<Instant>,
 }
 
 impl Cookies {
@@ -42,7 +46,7 @@ impl Cookies {
 
     /// A cookie is given out.
     pub(crate) fn give(&mut self, now: Instant) {
-        self.given = Some(slot(now));
+        self.given = Some(now);
     }
 
     /// The initial sequence number that stands for a client's SYN and `offer`.
@@ -64,7 +68,12 @@ impl Cookies {
 
     /// Whether some client may still answer a cookie.
     pub(crate) fn may_be_out(&self, now: Instant) -> bool {
-        self.given.is_some_and(|given| slot(now).saturating_sub(given) <= 1)
+        self.given.is_some_and(|given| slot(now).saturating_sub(slot(given)) <= 1)
+    }
+
+    /// Whether some client may still be about to answer one, or repeat its answer.
+    pub(crate) fn are_fresh(&self, now: Instant) -> bool {
+        self.given.is_some_and(|given| now.saturating_since(given) <= FRESH)
     }
 
     /// What the SYN offered that `iss` was given for, if it was.

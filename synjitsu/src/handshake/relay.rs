@@ -185,8 +185,12 @@ impl Relay {
                 wire.to_client.push(Draft { rst: true, ..draft }.packet());
             }
             Reply::Gone => {
-                let draft = Draft::to_guest(self.client.key(), self.sent, None);
-                wire.to_guest.push(Draft { rst: true, ..draft }.packet());
+                // The guest takes a RST only with the number that it expects next: what it was sent may be on its way, or lost.
+                for next in [Some(self.sent), (self.una != self.sent).then_some(self.una)] {
+                    let Some(next) = next else { continue };
+                    let draft = Draft::to_guest(self.client.key(), next, None);
+                    wire.to_guest.push(Draft { rst: true, ..draft }.packet());
+                }
                 wire.over = true;
                 return wire;
             }

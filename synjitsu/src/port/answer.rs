@@ -265,7 +265,7 @@ impl Port {
             && !segment.rst
             && self.settings.hold.mode == HoldMode::Handshake
             && self.settings.hold.overflow == Overflow::Drop
-            && shared.cookies.may_be_out(now)
+            && shared.cookies.are_fresh(now)
     }
 
     /// A client that is answered sends a segment.

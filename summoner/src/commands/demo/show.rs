@@ -41,12 +41,12 @@ fn steps(timeline: &Timeline, queried: bool) -> Result<Vec<(Instant, &'static st
     let query =
         [(timeline.query_received, "query received"), (timeline.answer_sent, "answer sent")];
     let packets = [
-        (timeline.held, "SYN held"),
+        (timeline.held, "SYN arrived"),
         (timeline.shell_taken, taken),
         (timeline.entered, "guest entered"),
         (timeline.ready, "guest ready"),
-        (timeline.replayed, "SYN replayed"),
-        (timeline.handed_over, "SYN-ACK passed on (hand-over)"),
+        (timeline.replayed, "SYN given to the guest"),
+        (timeline.handed_over, "guest accepted (hand-over)"),
         (timeline.first_byte, "first byte"),
     ];
     let mut steps = query[..if queried { query.len() } else { 0 }]
