@@ -3,11 +3,14 @@
 //!
 //! Model clients and a model guest ([`endpoint`]) talk through a [`synjitsu::Switch`] over ways that lose, double
 //! and delay packets ([`network`]), in simulated time ([`world`]). Every segment is judged by whoever gets it, and
-//! once more when it passes the switch. `SYNJITSU_CASES` sets how many runs are drawn in each mode.
+//! once more when it passes the switch. Single situations are in [`directed`]. `SYNJITSU_CASES` sets how many runs are drawn in each mode.
+
+#![allow(clippy::unwrap_used, reason = "only tests use this")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod directed;
 mod endpoint;
 mod network;
 mod random;

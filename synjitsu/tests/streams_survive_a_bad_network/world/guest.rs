@@ -37,9 +37,12 @@ impl World {
         let place = self.attempts.iter().position(|attempt| {
             attempt.flow == flow
                 && attempt.guest.as_ref().is_some_and(|end| {
-                    let is_closed = matches!(end.state, State::Closed(_));
-                    let is_anew = end.state == State::Done && segment.is_first_syn();
-                    !is_closed && !(is_anew && end.irs() != segment.seq)
+                    let is_anew = segment.is_first_syn() && end.irs() != segment.seq;
+                    match end.state {
+                        State::Closed(_) => false,
+                        State::Done => !is_anew,
+                        State::SynSent | State::SynReceived | State::Established => true,
+                    }
                 })
         });
         if let Some(index) = place {

@@ -8,7 +8,7 @@ use policies::Instant;
 
 use crate::segment::Segment;
 
-const KEPT: usize = 3000;
+const KEPT: usize = 120;
 
 #[derive(Debug, Default)]
 pub(crate) struct Trace(VecDeque<(Instant, String)>);
