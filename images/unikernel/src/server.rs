@@ -260,10 +260,10 @@ impl Server {
     }
 
     fn new_listener(&mut self, port: u16) -> Option<SocketHandle> {
-        if self.connections.len() >= self.limit {
+        if self.is_full() {
             self.give_up_one();
         }
-        if self.connections.len() >= self.limit {
+        if self.is_full() {
             return None;
         }
         let mut socket = self.new_socket().or_else(|| {
@@ -275,6 +275,12 @@ impl Server {
         socket.set_timeout(Some(UNACKNOWLEDGED.into()));
         socket.listen(port).ok()?;
         Some(self.stack.sockets.add(socket))
+    }
+
+    /// Whether one more listener would be more than the heap was reckoned for. Each port has one, and the stack's table has room
+    /// for no socket more: a table that grew would ask for memory that is not there.
+    fn is_full(&self) -> bool {
+        self.connections.len() + self.ports.len() > self.limit
     }
 
     /// A socket that nobody uses: one that somebody used, because its memory is warm, or a new one, wide as long as there
