@@ -28,7 +28,7 @@ use world::World;
 /// How many runs are drawn.
 #[expect(clippy::disallowed_methods, reason = "whoever soaks the switch says for how long")]
 fn cases() -> u32 {
-    std::env::var("SYNJITSU_CASES").ok().map_or(120, |cases| cases.parse().unwrap())
+    std::env::var("SYNJITSU_CASES").ok().map_or(80, |cases| cases.parse().unwrap())
 }
 
 fn draw(mode: HoldMode, crowded: bool) {

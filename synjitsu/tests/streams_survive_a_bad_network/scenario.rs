@@ -25,6 +25,8 @@ pub(crate) struct Scenario {
     /// Frames that wait in front of the guest at most, and how long it needs for one.
     pub(crate) queue: usize,
     pub(crate) service_time: Duration,
+    /// Whether a guest of the image has run before, so that it is known what it offers.
+    pub(crate) known: bool,
     pub(crate) guests: Vec<Life>,
     pub(crate) guest: Stack,
     pub(crate) plans: Vec<Plan>,
@@ -71,7 +73,7 @@ fn stack(least_mss: u16) -> impl Strategy<Value = Stack> {
     );
     let habits = (
         prop::bool::weighted(0.8),
-        ms(1..60),
+        ms(1..200),
         2_000_u32..40_000,
         any::<bool>(),
         any::<bool>(),
@@ -179,26 +181,39 @@ pub(crate) fn scenario(mode: HoldMode, crowded: bool) -> impl Strategy<Value = S
         if crowded { 1..6_u32 } else { 64..65 },
         if crowded { 2_000..60_000_u64 } else { 1_000_000..1_000_001 },
     );
-    let host = (prop_oneof![2 => Just(1_000_usize), 1 => 3_usize..20], 0_u64..400);
+    let host = (
+        prop_oneof![2 => Just(1_000_usize), 1 => 3_usize..20],
+        prop_oneof![4 => 0_u64..400, 1 => 400_u64..6_000],
+    );
     // A cookie has no place for smaller segments than everybody takes.
     let plans = vec(plan(if crowded { 536 } else { 256 }), 1..5);
-    (any::<u64>(), hold, faults(), host, vec(life(), 0..3), stack(256), plans).prop_map(
-        move |(seed, (hold_time, buffer, flows, bytes), faults, host, guests, guest, plans)| {
-            let (queue, service_time) = (host.0, Duration::from_micros(host.1));
-            Scenario {
-                seed,
-                mode,
-                hold_time,
-                buffer,
-                flows,
-                bytes,
+    ((any::<u64>(), any::<bool>()), hold, faults(), host, vec(life(), 0..3), stack(256), plans)
+        .prop_map(
+            move |(
+                (seed, known),
+                (hold_time, buffer, flows, bytes),
                 faults,
-                queue,
-                service_time,
+                host,
                 guests,
                 guest,
                 plans,
-            }
-        },
-    )
+            )| {
+                let (queue, service_time) = (host.0, Duration::from_micros(host.1));
+                Scenario {
+                    seed,
+                    mode,
+                    hold_time,
+                    buffer,
+                    flows,
+                    bytes,
+                    faults,
+                    queue,
+                    service_time,
+                    known,
+                    guests,
+                    guest,
+                    plans,
+                }
+            },
+        )
 }

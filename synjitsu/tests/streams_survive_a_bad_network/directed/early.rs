@@ -63,7 +63,9 @@ fn a_full_buffer_closes_the_window_and_the_guest_opens_it_again() {
     let limit = usize::try_from(BUFFER).unwrap();
     let octets: Vec<u8> = (0..=u8::MAX).cycle().take(limit).collect();
     let mut told = Vec::new();
-    for (piece, seq) in octets.chunks(1024).zip((1001..).step_by(1024)) {
+    // The last piece fits in part only, and whatever follows was not asked for.
+    let sent = [&octets[..], &[0; 904]].concat();
+    for (piece, seq) in sent.chunks(1000).zip((1001..).step_by(1000)) {
         told = ladder.client(&data(seq, iss + 1, piece));
     }
     let end = 1001 + BUFFER;
@@ -89,6 +91,29 @@ fn a_full_buffer_closes_the_window_and_the_guest_opens_it_again() {
     assert!(open.window > 0);
     ladder.client(&data(end, iss + 1, b"!"));
     assert_eq!(stream(&ladder.guest_got(), end), b"!");
+}
+
+#[test]
+fn a_guest_whose_window_stays_closed_is_asked_whether_it_still_is() {
+    let (mut ladder, iss) = Ladder::answered(&syn(1000));
+    ladder.client(&data(1001, iss + 1, b"hello"));
+    ladder.open();
+    ladder.guest_got();
+    let closed = Segment { syn: true, ack: Some(1001), window: 0, ..offer(9000) };
+    assert_eq!(stream(&ladder.guest(&closed), 1001), b"");
+    for _ in 0..3 {
+        ladder.world.pass(ms(3_000));
+        let got = ladder.guest_got();
+        assert!(!got.is_empty(), "the opening of the window may have been lost");
+        assert!(got.iter().all(|probe| probe.seq == 1001 && probe.payload.len() <= 1));
+        ladder.guest(&Segment { window: 0, ..ack(9001, 1001) });
+    }
+    let got = ladder.guest(&Segment { window: 100, ..ack(9001, 1001) });
+    assert_eq!(stream(&got, 1001), b"hello");
+    // Lost on the way; nothing else makes the switch send it again.
+    ladder.world.pass(ms(3_000));
+    assert!(stream(&ladder.guest_got()[..1], 1001).len() <= 5);
+    assert_eq!(ladder.client_got(), []);
 }
 
 #[test]
@@ -152,4 +177,11 @@ fn what_the_switch_never_sent_cannot_be_acknowledged() {
     let told = ladder.client(&data(1001, iss + 500, b"blind"));
     assert!(matches!(&told[..], [reset] if reset.rst && reset.seq == iss + 500));
     assert_eq!(ladder.client(&data(1001, iss + 1, b"x"))[0].ack, Some(1002));
+    // On an open connection it is only answered.
+    let told = ladder.client(&data(1002, iss + 500, b"blind"));
+    assert!(matches!(&told[..], [answer] if !answer.rst && answer.ack == Some(1002)));
+    ladder.open();
+    ladder.guest_got();
+    let got = ladder.guest(&Segment { syn: true, ack: Some(1001), ..offer(9000) });
+    assert_eq!((stream(&got, 1001), got[0].ack), (b"x".to_vec(), Some(9001)));
 }

@@ -312,6 +312,11 @@ impl Endpoint {
             self.sender.established(window);
             self.tick(now);
         }
+        if from > self.receiver.promised.max(self.receiver.nxt) {
+            // Nothing in it counts (RFC 9293, section 3.10.7.4).
+            self.acknowledge_at_once(now);
+            return Ok(());
+        }
         if let Some((value, _)) = segment.timestamps
             && from <= self.receiver.nxt
         {

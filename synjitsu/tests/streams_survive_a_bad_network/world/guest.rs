@@ -93,7 +93,7 @@ impl World {
         let offers = plan.stack.over(plan.v6);
         ensure!(
             segment.mss.is_some_and(|mss| mss <= offers.mss)
-                && segment.window_scale == offers.window_scale
+                && (segment.window_scale.is_none() || segment.window_scale == offers.window_scale)
                 && (offers.sack || !segment.sack_permitted)
                 && (offers.timestamps || segment.timestamps.is_none())
                 && segment.payload.is_empty(),

@@ -95,6 +95,50 @@ impl World {
         }
     }
 
+    /// A guest answers clients that offer everything, and is gone again.
+    fn teach(&mut self) {
+        let generation = Generation(0);
+        let open = Command::Open { service: SERVICE, generation };
+        self.switch.handle_command(self.now, open, &mut self.out);
+        for v6 in [false, true] {
+            let (client, service) = support::addresses(v6);
+            let (client, service) = (SocketAddr::new(client, 1_000), SocketAddr::new(service, 80));
+            let stack = self.scenario.guest.over(v6);
+            let plain = Segment {
+                syn: true,
+                window: u16::try_from(stack.buffer.min(65_535)).expect("a window has 16 bits"),
+                mss: Some(stack.mss),
+                window_scale: stack.window_scale,
+                sack_permitted: stack.sack,
+                ..Segment::default()
+            };
+            let all = Segment { window_scale: Some(7), sack_permitted: true, ..plain.clone() };
+            let mut send = |from, packet: &[u8]| {
+                self.switch.handle_frame(self.now, from, packet, &mut self.out);
+            };
+            send(PortId::Uplink, &all.packet(client, service));
+            let answered = self.out.0.iter().find_map(|(to, packet)| match to {
+                PortId::Uplink => Segment::parse(packet).ok().filter(|told| told.1 == client),
+                PortId::Guest { .. } => None,
+            });
+            let mut send = |from, packet: &[u8]| {
+                self.switch.handle_frame(self.now, from, packet, &mut self.out);
+            };
+            if let Some((_, _, answer)) = answered {
+                let ack = Some(answer.seq.wrapping_add(1));
+                let third = Segment { seq: 1, ack, ..Segment::default() };
+                send(PortId::Uplink, &third.packet(client, service));
+            }
+            let answer = Segment { ack: Some(1), ..plain };
+            let from = PortId::Guest { service: SERVICE, generation };
+            send(from, &framed(&answer.packet(service, client)));
+        }
+        let close = Command::Close { service: SERVICE, generation, only_if_idle_since: None };
+        self.switch.handle_command(self.now, close, &mut self.out);
+        while self.switch.poll_event().is_some() {}
+        self.out.0.clear();
+    }
+
     /// Runs until nothing more happens, and says what went wrong with the last things that happened before.
     pub(crate) fn run(mut self) -> Checked {
         self.live().map_err(|what| {
@@ -117,6 +161,9 @@ impl World {
     }
 
     fn live(&mut self) -> Checked {
+        if self.scenario.known {
+            self.teach();
+        }
         while let Some(next) = self.next() {
             ensure!(next >= self.now, "a timer of the past");
             self.now = next;
@@ -248,10 +295,8 @@ impl World {
         }
         while let Some((generation, packet)) = self.from_guest.arrive(self.now) {
             self.note_outbound(generation, &packet)?;
-            let kind = if packet[0] >> 4 == 6 { [0x86, 0xdd] } else { [8, 0] };
-            let frame = [&GATEWAY_MAC[..], &GUEST_MAC, &kind, &packet].concat();
             let from = PortId::Guest { service: SERVICE, generation };
-            self.switch.handle_frame(self.now, from, &frame, &mut self.out);
+            self.switch.handle_frame(self.now, from, &framed(&packet), &mut self.out);
             self.observe()?;
         }
         while let Some(packet) = self.down.arrive(self.now) {
@@ -307,4 +352,10 @@ impl World {
             }
         }
     }
+}
+
+/// A guest's frame that carries a packet.
+fn framed(packet: &[u8]) -> Vec<u8> {
+    let kind = if packet[0] >> 4 == 6 { [0x86, 0xdd] } else { [8, 0] };
+    [&GATEWAY_MAC[..], &GUEST_MAC, &kind, packet].concat()
 }

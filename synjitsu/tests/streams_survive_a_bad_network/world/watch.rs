@@ -186,10 +186,11 @@ impl Attempt {
             // The guest's window may be smaller than what the switch could keep, and nobody can help that.
             (shown.edge_is_guests, shown.edge) = (true, edge);
         }
+        ensure!(segment.syn || ack >= shown.ack, "acknowledges {ack} after {}", shown.ack);
         let unit = rounding + (1 << shown.scale);
         // Once everything has come, a window says nothing.
         let is_open = ack < self.streams.0.length + 2;
-        if !segment.syn && ack >= shown.ack && is_open {
+        if !segment.syn && is_open {
             let kept = edge > shown.edge - unit;
             ensure!(kept, "the window shrinks from {} to {edge}", shown.edge);
         }
