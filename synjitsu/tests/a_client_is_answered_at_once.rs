@@ -114,14 +114,20 @@ fn a_client_that_is_gone_costs_the_guest_nothing() {
 
 #[test]
 fn who_does_not_finish_the_handshake_is_not_shown_to_the_guest() {
-    let mut world = World::with(answering());
-    let iss = answered(&mut world);
-    world.open(1);
-    world.pass(ms(7000));
-    assert_eq!(world.guest_got(1), []);
-    let again = syn_ack(iss, 1001);
-    assert_eq!(world.client_got(), [again, again, rst_ack(iss.wrapping_add(1), 1001)]);
-    assert_eq!(world.outcomes(), [HoldOutcome::Expired]);
+    for opens in [false, true] {
+        let mut world = World::with(answering());
+        let iss = answered(&mut world);
+        if opens {
+            world.open(1);
+        }
+        world.pass(ms(7000));
+        assert_eq!(world.guest_got(1), []);
+        let (again, refused) = (syn_ack(iss, 1001), rst_ack(iss.wrapping_add(1), 1001));
+        // With a guest that is there, a client that has never heard of us had better ask again.
+        let told = if opens { vec![again, again] } else { vec![again, again, refused] };
+        assert_eq!(world.client_got(), told);
+        assert_eq!(world.outcomes(), [HoldOutcome::Expired]);
+    }
 }
 
 #[test]

@@ -28,10 +28,8 @@ pub(crate) struct Terms {
     pub(crate) our_mss: u16,
     /// The shifts of the client's windows and of ours, if windows are scaled at all (RFC 7323, section 2.2).
     pub(crate) scale: Option<(u8, u8)>,
-    /// Whether selective acknowledgments may be sent.
+    /// Whether selective acknowledgments may be sent; the guest is offered them only if the client may send them too.
     pub(crate) sack: bool,
-    /// Whether the client has offered them.
-    pub(crate) client_sack: bool,
 }
 
 impl Terms {
@@ -43,10 +41,9 @@ impl Terms {
             client_mss: client.mss.unwrap_or(default).clamp(64, max_mss),
             our_mss: guest.map_or(max_mss, |guest| guest.mss.unwrap_or(default).min(max_mss)),
             scale: client.window_scale.zip(ours),
-            // A client that believes in them recovers badly from losses if its guest does not send any: so they are not
-            // promised in the name of a guest of which nothing is known.
-            sack: client.sack && guest.is_some_and(|guest| guest.sack),
-            client_sack: client.sack,
+            // Nearly every stack has them. A client that was promised them in the name of one without recovers from losses
+            // slowly, until the guest's answer is learned; without them all clients would.
+            sack: client.sack && guest.is_none_or(|guest| guest.sack),
         }
     }
 
@@ -57,7 +54,7 @@ impl Terms {
             None => None,
         };
         let mss = Some(self.client_mss);
-        Offer { mss, window_scale, sack: self.client_sack, signed: false, window: 0 }
+        Offer { mss, window_scale, sack: self.sack, signed: false, window: 0 }
     }
 
     fn for_client(&self) -> Offer {

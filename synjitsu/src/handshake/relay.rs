@@ -85,7 +85,6 @@ impl Relay {
                 guest_iss: answer.seq,
                 distance: client.iss().distance_from(answer.seq),
                 windows: Windows { agreed: terms.scale, guest },
-                client_sack: terms.sack,
                 sack: terms.sack && offer.sack,
             },
             mss: offer.mss.unwrap_or(default).clamp(64, terms.our_mss.max(64)).into(),

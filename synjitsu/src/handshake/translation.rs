@@ -12,8 +12,6 @@ pub(crate) struct Translation {
     /// How far the client's view of the guest's numbers is after the guest's own.
     pub(crate) distance: u32,
     pub(crate) windows: Windows,
-    /// Whether selective acknowledgments were agreed on with the client.
-    pub(crate) client_sack: bool,
     /// Whether they were agreed on with both.
     pub(crate) sack: bool,
 }
@@ -65,7 +63,7 @@ impl Translation {
             ack: None,
             window: Some(self.windows.to_client(segment.window)),
             // They are about the client's numbers, which are the same on both sides.
-            sack: if self.client_sack { Sack::Keep } else { Sack::Strip },
+            sack: Sack::Keep,
             max_mss: None,
         }
     }

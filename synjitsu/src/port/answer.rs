@@ -150,8 +150,10 @@ impl Port {
         offer: &Offer,
         shared: &Shared,
     ) -> Client {
-        let iss = shared.cookies.number(now, &key, segment.seq, offer);
-        self.client_of_cookie(key, offer, (segment.seq, iss), segment.window, shared)
+        let guest = shared.learned.get(self.settings.image, &key);
+        let offer = Offer { sack: offer.sack && guest.is_none_or(|guest| guest.sack), ..*offer };
+        let iss = shared.cookies.number(now, &key, segment.seq, &offer);
+        self.client_of_cookie(key, &offer, (segment.seq, iss), segment.window, shared)
     }
 
     /// The client that a cookie stands for, with what the switch offers in every answer of that kind.

@@ -249,10 +249,14 @@ impl Port {
         let Some(held) = self.end(now, serial, outcome, shared) else { return };
         match &held.kind {
             Kind::Syn(syn) => {
-                shared.reset(match &syn.answered {
-                    Some(answered) => answered.client.reset(answered.client.iss().after(1)),
-                    None => reset::answer(&syn.key, &syn.segment),
-                });
+                match &syn.answered {
+                    // Whoever has never heard of us asks once more, and the guest is there to answer.
+                    Some(_) if syn.is_half_open() && self.is_settled(now, syn.key.local_port) => {}
+                    Some(answered) => {
+                        shared.reset(answered.client.reset(answered.client.iss().after(1)));
+                    }
+                    None => shared.reset(reset::answer(&syn.key, &syn.segment)),
+                }
                 self.retract(syn, shared, out);
                 self.abandon_story(&syn.key, shared);
             }
