@@ -232,7 +232,9 @@ fn errors_about_translated_segments_name_the_guests_own_numbers() {
 
 #[test]
 fn a_guest_with_many_half_open_connections_gets_finished_handshakes_only() {
-    let mut world = World::with(answering());
+    let mut settings = answering();
+    settings.hold.flows = 100;
+    let mut world = World::with(settings);
     established(&mut world);
     world.open(1);
     world.guest(1, syn_ack(9000, 1001));
@@ -246,7 +248,7 @@ fn a_guest_with_many_half_open_connections_gets_finished_handshakes_only() {
     world.client(syn(5).on_port(100));
     assert_eq!(world.guest_got(1), [], "one more is not shown to it");
     let [answer] = world.client_got()[..] else { panic!("one answer") };
-    world.pass(ms(5000));
+    world.pass(ms(12_000));
     world.client(syn(5).on_port(101));
     assert_eq!(world.guest_got(1), [rst(6).on_port(1)], "and the oldest ones are given up");
     world.forget();
@@ -302,4 +304,20 @@ fn who_was_answered_waits_for_the_next_guest_if_the_first_one_dies_before() {
     world.guest(2, syn_ack(4000, 1001));
     assert_eq!(world.guest_got(2), [ack(1001, 4001).with(10)]);
     assert_eq!(world.outcomes(), [HoldOutcome::HandedOver]);
+}
+
+#[test]
+fn a_burst_of_syns_does_not_reach_a_running_guest_before_it_answers_any() {
+    let mut settings = answering();
+    settings.hold.flows = 100;
+    let mut world = World::with(settings);
+    established(&mut world);
+    world.open(1);
+    world.guest(1, syn_ack(9000, 1001));
+    world.forget();
+    for client_port in 1..=200 {
+        world.client(syn(5).on_port(client_port));
+    }
+    assert_eq!((world.guest_got(1).len(), world.client_got().len()), (64, 136));
+    assert_eq!(world.counter("cookies_sent"), 136);
 }

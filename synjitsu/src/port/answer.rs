@@ -26,7 +26,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// A guest that has so many half-open connections gets no SYN that may be forged.
 const MAX_HALF_OPEN: usize = 64;
 /// A half-open connection of this age is given up for a new one if there are too many.
-const HALF_OPEN_PATIENCE: Duration = Duration::from_secs(3);
+const HALF_OPEN_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Port {
     /// What the SYN in `packet` offers, if the switch may answer it.
@@ -58,8 +58,12 @@ impl Port {
     /// Whether the guest has too many half-open connections.
     pub(super) fn is_crowded(&self) -> bool {
         let Gate::Open(instance) = &self.gate else { return false };
+        // Those that it has not answered yet are on their way to become half open: a burst of SYNs is faster than any guest.
+        let passed = usize::try_from(self.passed.len()).unwrap_or(usize::MAX);
+        // No more than so many are kept until they are answered.
+        let most = usize::try_from(self.settings.hold.flows).unwrap_or(usize::MAX);
         self.settings.hold.mode == HoldMode::Handshake
-            && instance.flows.half_open() >= MAX_HALF_OPEN
+            && instance.flows.half_open() + passed >= MAX_HALF_OPEN.min(most)
     }
 
     /// Answers a SYN in the guest's name.
