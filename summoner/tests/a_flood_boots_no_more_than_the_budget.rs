@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
@@ -86,4 +86,18 @@ fn who_is_real_is_served_and_who_is_forged_boots_little() {
     let service = world.service("cold");
     let cause = service.timeline.unwrap().cause.unwrap().label();
     assert_eq!(cause, "tcp_handshake", "of forged SYNs there is no token left");
+}
+
+/// More than the smallest guest has room for, and than its tables were made for.
+const CONNECTIONS: usize = 300;
+
+#[test]
+fn a_guest_survives_more_connections_than_it_has_room_for() {
+    let Some(world) = World::start(&hello("web", "idle = \"1h\"")) else { return };
+    let address = SocketAddr::new(world.service("web").ipv4.unwrap().into(), 80);
+    // Clients that say nothing; the oldest of them are given up for the newer ones.
+    let clients: Vec<_> = (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
+    assert_eq!(http_get(address, "/healthz").expect("a client is served").status, 200);
+    drop(clients);
+    assert_eq!(boots(&world, "web"), 1, "the guest crashed:\n{}", world.console("web").join("\n"));
 }
