@@ -83,12 +83,10 @@ fn a_full_buffer_closes_the_window_and_the_guest_opens_it_again() {
     assert_eq!(stream(&got, 1001).len(), 3000);
     assert_eq!(ladder.client_got(), []);
     got.extend(ladder.guest(&Segment { window: 5000, ..ack(9001, 4001) }));
+    let told = ladder.client_got();
+    assert!(told.last().is_some_and(|open| open.ack == Some(end) && open.window > 0), "{told:?}");
     assert_eq!(stream(&got, 1001), octets);
     ladder.guest(&Segment { window: 5000, ..ack(9001, end) });
-    let told = ladder.client_got();
-    let open = told.last().expect("the client hears that the window is open again");
-    assert_eq!((open.ack, open.seq), (Some(end), iss + 1));
-    assert!(open.window > 0);
     ladder.client(&data(end, iss + 1, b"!"));
     assert_eq!(stream(&ladder.guest_got(), end), b"!");
 }

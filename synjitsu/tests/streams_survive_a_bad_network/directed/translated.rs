@@ -133,6 +133,24 @@ fn selective_acknowledgments_of_the_guest_pass_as_they_are() {
 }
 
 #[test]
+fn what_the_guest_acknowledges_selectively_of_the_early_data_is_not_shown() {
+    let (mut ladder, _) = with_sack(&offer(9000));
+    ladder.close();
+    ladder.client_got();
+    let iss = ladder.client(&syn(1000))[0].seq;
+    ladder.client(&data(1001, iss + 1, &[1; 100]));
+    ladder.open();
+    ladder.guest_got();
+    ladder.guest(&Segment { syn: true, ack: Some(1001), ..offer(9000) });
+    ladder.client_got();
+    // To the client everything is acknowledged: a block of that would be a report of a duplicate (RFC 2883).
+    ladder.guest(&Segment { sack: vec![(1051, 1101)], ..data(9001, 1001, b"hello") });
+    let told = ladder.client_got();
+    assert_eq!((told[0].ack, &told[0].sack[..]), (Some(1101), &[][..]));
+    assert_eq!(told[0].payload, b"hello");
+}
+
+#[test]
 fn a_reset_that_the_guest_questions_leaves_the_connection_as_it_is() {
     let (mut ladder, iss) = Ladder::handed_over(&syn(1000), &offer(9000));
     ladder.client(&data(1001, iss + 1, b"x"));
