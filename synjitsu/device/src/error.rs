@@ -54,6 +54,9 @@ pub enum DeviceError {
     /// No network namespace can be made.
     #[error("cannot make a network namespace; run as root")]
     Namespace(#[source] io::Error),
+    /// A network namespace cannot be entered.
+    #[error("cannot enter a network namespace that this process made")]
+    EnterNamespace(#[source] io::Error),
     /// No user namespace can be made.
     #[error(
         "cannot make a user and network namespace; run as root, or allow user namespaces \
@@ -71,6 +74,14 @@ pub enum DeviceError {
     /// A guest's port cannot be made.
     #[error("cannot make a guest's port; is the limit on open files (ulimit -n) reached?")]
     GuestPort(#[source] io::Error),
+    /// A link between ports cannot be made.
+    #[error("cannot make a link between two ports: {what}")]
+    Link {
+        /// Which part.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The driver's thread cannot be set up.
     #[error("cannot start the packet path's thread: {what}")]
     Driver {

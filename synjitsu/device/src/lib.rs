@@ -11,12 +11,15 @@
 mod bulk_tun;
 mod driver;
 mod error;
+pub mod faulty;
 pub mod guest_port;
 pub mod lan;
 pub mod namespace;
 pub mod netlink;
 mod offload;
 mod port;
+mod relay;
+mod tap;
 pub mod tcp_info;
 mod tun;
 
@@ -25,4 +28,6 @@ pub use driver::{Driver, DriverCommand, DriverConfig, DriverHandle};
 pub use error::DeviceError;
 pub use guest_port::GuestPort;
 pub use port::{NetworkPort, Sent};
+pub use relay::Relay;
+pub use tap::Tap;
 pub use tun::Tun;

@@ -14,7 +14,9 @@ use netlink_packet_route::address::{
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -52,6 +54,30 @@ pub fn set_up(name: &str, up: bool) -> Result<(), DeviceError> {
     message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
     message.header.change_mask = LinkFlags::Up;
     let what = format!("set {name} {}", if up { "up" } else { "down" });
+    route.ask(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, &what).map(drop)
+}
+
+/// Sends what goes to a prefix through the device `name`, straight, without a router.
+///
+/// # Errors
+/// When there is no such device, or the kernel refuses.
+pub fn add_route(name: &str, to: IpAddr, prefix_len: u8) -> Result<(), DeviceError> {
+    let mut route = Route::open()?;
+    let index = route.index_of(name)?;
+    route.add_route(name, index, to, prefix_len)
+}
+
+/// Gives the device `name` a link-layer address.
+///
+/// # Errors
+/// When there is no such device, or the kernel refuses.
+pub fn set_link_layer_address(name: &str, address: [u8; 6]) -> Result<(), DeviceError> {
+    let mut route = Route::open()?;
+    let index = route.index_of(name)?;
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::Address(address.to_vec()));
+    let what = format!("give {name} a link-layer address");
     route.ask(RouteNetlinkMessage::SetLink(message), NLM_F_ACK, &what).map(drop)
 }
 
@@ -149,13 +175,7 @@ impl Route {
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), DeviceError> {
-        let (family, longest) = match address {
-            IpAddr::V4(_) => (AddressFamily::Inet, 32),
-            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
-        };
-        if prefix_len > longest {
-            return Err(DeviceError::Prefix { address, prefix_len });
-        }
+        let family = family(address, prefix_len)?;
         let mut message = AddressMessage::default();
         message.header.family = family;
         message.header.prefix_len = prefix_len;
@@ -186,6 +206,26 @@ impl Route {
         // A lower metric is a better route.
         found.sort_by_key(|(metric, _)| *metric);
         Ok(found.into_iter().map(|(_, gateway)| gateway).collect())
+    }
+
+    fn add_route(
+        &mut self,
+        name: &str,
+        index: u32,
+        to: IpAddr,
+        prefix_len: u8,
+    ) -> Result<(), DeviceError> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(to, prefix_len)?;
+        message.header.destination_prefix_length = prefix_len;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Static;
+        message.header.kind = RouteType::Unicast;
+        message.attributes.push(RouteAttribute::Destination(to.into()));
+        message.attributes.push(RouteAttribute::Oif(index));
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        let what = format!("route {to}/{prefix_len} through {name}");
+        self.ask(RouteNetlinkMessage::NewRoute(message), flags, &what).map(drop)
     }
 
     /// Sends a request and returns its answer; `None` for a mere "done".
@@ -274,4 +314,16 @@ fn default_gateway(route: &RouteMessage, index: u32) -> Option<(u32, IpAddr)> {
         }
     }
     gateway.filter(|_| through == Some(index)).map(|gateway| (metric, gateway))
+}
+
+/// The family of an address whose prefix is not longer than it is.
+const fn family(address: IpAddr, prefix_len: u8) -> Result<AddressFamily, DeviceError> {
+    let (family, longest) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    if prefix_len > longest {
+        return Err(DeviceError::Prefix { address, prefix_len });
+    }
+    Ok(family)
 }
