@@ -2,6 +2,7 @@
 //! machine's interfaces.
 
 pub mod daemon;
+pub mod lab;
 
 use synjitsu_device::namespace;
 

@@ -42,6 +42,13 @@ pub fn pair() -> Result<(GuestPort, OwnedFd), DeviceError> {
     Ok((GuestPort { socket: ours }, theirs))
 }
 
+impl From<OwnedFd> for GuestPort {
+    /// The other end as a port too: for a guest that is no monitor's, such as a kernel's network stack.
+    fn from(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+}
+
 impl AsFd for GuestPort {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -1,5 +1,5 @@
 //! What the kernel knows about a TCP connection, for the demo, the tests and the load generator.
-#![expect(unsafe_code, reason = "there is no safe call for TCP_INFO")]
+#![expect(unsafe_code, reason = "there is no safe call for TCP_INFO and SIOCOUTQ")]
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -26,4 +26,22 @@ pub fn total_retransmissions(socket: impl AsFd) -> io::Result<u32> {
     // SAFETY: the memory was zeroed, and every field of `tcp_info` is an integer, for which all bits zero are a value;
     // what the kernel wrote are values too.
     Ok(unsafe { info.assume_init() }.tcpi_total_retrans)
+}
+
+/// How many octets were written to this connection and not acknowledged by its peer yet (`SIOCOUTQ`, tcp(7)); a FIN
+/// counts as one.
+///
+/// # Errors
+/// When `socket` is no TCP socket.
+pub fn unacknowledged(socket: impl AsFd) -> io::Result<u32> {
+    let mut octets: libc::c_int = 0;
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open for the length of the borrow; SIOCOUTQ, which has the number of TIOCOUTQ, writes
+    // one `int` through the pointer, and `octets` is one.
+    let result = unsafe { libc::ioctl(descriptor, libc::TIOCOUTQ, &raw mut octets) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // The kernel counts from zero.
+    Ok(u32::try_from(octets).unwrap_or(0))
 }
