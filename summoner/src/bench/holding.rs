@@ -15,13 +15,13 @@
 //! namespace whose port this opens after the given time, so that nothing is measured but the holding.
 
 use std::sync::Mutex;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use policies::Instant;
 use synjitsu::{HoldMode, HoldPolicy, Overflow};
 use synjitsu_device::faulty::{Faults, Link};
-use synjitsu_device::tcp_info;
+use synjitsu_device::{DeviceError, tcp_info};
 
 use super::BenchError;
 use super::client::{Outcome, Stamps};
@@ -71,19 +71,11 @@ impl Options {
     }
 }
 
-/// The three manners.
-#[derive(Debug, Clone, Copy)]
-struct Manner {
-    row: &'static str,
-    mode: HoldMode,
-    /// What may be held, in octets: no packet is as small as one.
-    bytes: u64,
-}
-
-const MANNERS: [Manner; 3] = [
-    Manner { row: row::NOT_HELD, mode: HoldMode::Syn, bytes: 1 },
-    Manner { row: row::SYN, mode: HoldMode::Syn, bytes: 1 << 24 },
-    Manner { row: row::HANDSHAKE, mode: HoldMode::Handshake, bytes: 1 << 24 },
+/// The three manners; without a mode the switch does not know the service until its guest is up.
+const MANNERS: [(&str, Option<HoldMode>); 3] = [
+    (row::NOT_HELD, None),
+    (row::SYN, Some(HoldMode::Syn)),
+    (row::HANDSHAKE, Some(HoldMode::Handshake)),
 ];
 
 /// Enters a namespace and measures.
@@ -96,8 +88,8 @@ const MANNERS: [Manner; 3] = [
 pub fn run(options: &Options, command: String) -> Result<Report, BenchError> {
     harness::enter_network()?;
     let mut recorder = Recorder::new();
-    for manner in MANNERS {
-        recorder.plan(manner.row, options.connections);
+    for (row, _) in MANNERS {
+        recorder.plan(row, options.connections);
     }
     recorder.baseline(row::NOT_HELD);
     recorder.note(format!(
@@ -130,29 +122,32 @@ pub fn run(options: &Options, command: String) -> Result<Report, BenchError> {
 /// One lane: the manners in turns.
 fn measure(options: &Options, count: usize, recorder: &Mutex<Recorder>) -> Result<(), BenchError> {
     let mut labs = Vec::new();
-    for manner in MANNERS {
-        let mut lab = Lab::new(&setup(options, manner))?;
+    for (row, mode) in MANNERS {
+        let mut lab = Lab::new(&setup(options, mode.unwrap_or(HoldMode::Syn)))?;
         lab.listen()?;
-        labs.push((manner, lab));
+        labs.push((row, mode, lab));
     }
     for _ in 0..count {
-        for (manner, lab) in &mut labs {
-            let outcome = connect(options, lab)?;
+        for (row, mode, lab) in &mut labs {
+            let outcome = match mode {
+                Some(_) => held(options, lab)?,
+                None => not_held(options, lab)?,
+            };
             let mut recorder = recorder.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            recorder.outcome(manner.row, manner.row, &outcome);
+            recorder.outcome(row, row, &outcome);
         }
     }
     Ok(())
 }
 
-fn setup(options: &Options, manner: Manner) -> LabSetup {
+fn setup(options: &Options, mode: HoldMode) -> LabSetup {
     LabSetup {
         link: Link::symmetric(options.seed, Faults::delay(options.delay)),
         hold: HoldPolicy {
-            mode: manner.mode,
+            mode,
             time: PATIENCE,
             flows: 1024,
-            bytes: manner.bytes,
+            bytes: 1 << 24,
             buffer: 64 << 10,
             overflow: Overflow::Drop,
         },
@@ -163,17 +158,36 @@ fn setup(options: &Options, manner: Manner) -> LabSetup {
 }
 
 /// One connection to the service, which is cold before and after.
-fn connect(options: &Options, lab: &mut Lab) -> Result<Outcome, BenchError> {
+fn held(options: &Options, lab: &mut Lab) -> Result<Outcome, BenchError> {
     lab.forget_events();
-    let (namespace, address) = (lab.client(), lab.address(Family::V4));
-    let client = thread::spawn(move || namespace.within(|| request(address)));
+    let client = begin(lab);
     let woken = lab.wait_for_wake()?;
     thread::sleep((woken + options.boot).saturating_since(now()));
     lab.open()?;
-    let outcome = client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let outcome = outcome.map_err(LabError::from)?;
+    let outcome = end(client)?;
     lab.close()?;
     Ok(outcome)
+}
+
+/// The same without anybody who holds; the boot begins when the first packet would have arrived.
+fn not_held(options: &Options, lab: &mut Lab) -> Result<Outcome, BenchError> {
+    lab.detach();
+    let begun = now();
+    let client = begin(lab);
+    thread::sleep((begun + options.delay + options.boot).saturating_since(now()));
+    lab.attach();
+    lab.open()?;
+    end(client)
+}
+
+fn begin(lab: &Lab) -> JoinHandle<Result<Outcome, DeviceError>> {
+    let (namespace, address) = (lab.client(), lab.address(Family::V4));
+    thread::spawn(move || namespace.within(|| request(address)))
+}
+
+fn end(client: JoinHandle<Result<Outcome, DeviceError>>) -> Result<Outcome, BenchError> {
+    let outcome = client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok(outcome.map_err(LabError::from)?)
 }
 
 fn request(address: std::net::SocketAddr) -> Outcome {

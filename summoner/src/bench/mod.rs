@@ -23,6 +23,7 @@ pub mod compare;
 pub mod environment;
 pub mod failure;
 pub mod flood;
+pub mod holding;
 pub mod load;
 pub mod memory;
 mod page;
@@ -56,6 +57,9 @@ pub enum BenchError {
     /// A daemon's counts could not be read.
     #[error(transparent)]
     Scrape(#[from] scrape::ScrapeError),
+    /// A client and a guest with a link between them could not be made, or led.
+    #[error(transparent)]
+    Lab(#[from] crate::harness::lab::LabError),
     /// The schedule could not be carried out.
     #[error(transparent)]
     Load(#[from] load::LoadError),

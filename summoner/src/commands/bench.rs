@@ -13,6 +13,7 @@ use crate::bench::BenchError;
 use crate::bench::client::Manner;
 use crate::bench::compare;
 use crate::bench::flood;
+use crate::bench::holding;
 use crate::bench::report::{Report, plots, text};
 use crate::bench::schedule::{Arrivals, Mix, Rate};
 use crate::bench::slo::{Miss, Objective};
@@ -20,7 +21,7 @@ use crate::bench::suite::{self, Options, Scenario};
 use crate::bench::target::{self, Target};
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["own", "flood", "dns", "compare"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["own", "flood", "holding", "dns", "compare"]))]
 pub(super) struct BenchArgs {
     /// Measures this program in a network namespace of its own, next to ordinary processes, and holds it against
     /// this project's goals
@@ -49,6 +50,14 @@ pub(super) struct BenchArgs {
     /// How long the flood lasts
     #[arg(long, requires = "flood", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     lasting: Duration,
+
+    /// Measures what holding the first packets of a service's clients is worth: a client at a distance of 100 ms, a
+    /// guest that listens 300 ms after the wake
+    #[arg(long)]
+    holding: bool,
+    /// Connections of --holding, in each manner
+    #[arg(long, requires = "holding", value_name = "N", default_value = "120", value_parser = at_least_one)]
+    connections: usize,
 
     /// Measures a deployment: the DNS server's address and port
     #[arg(long, value_name = "ADDR:PORT", requires = "name")]
@@ -100,7 +109,7 @@ pub(super) struct BenchArgs {
     /// Writes everything, values too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draws latency.svg and instances.svg into a folder
+    /// Draws latency.svg, instances.svg and holding.svg into a folder, as far as they were measured
     #[arg(long, value_name = "FOLDER")]
     plot: Option<PathBuf>,
     /// Ends with status 1 if a figure of the JSON is not as it should be: "cold.p99<=5ms,failed==0"
@@ -145,6 +154,9 @@ fn measure(args: BenchArgs) -> Result<Report, BenchError> {
         let per_second = 1.0 / args.forged.gap().as_secs_f64();
         let options = flood::Options { per_second, length: args.lasting, seed };
         return flood::run(&options, command, &|step| eprintln!("{step}"));
+    }
+    if args.holding {
+        return holding::run(&holding::Options::usual(args.connections, seed), command);
     }
     let Some(dns) = args.dns else {
         let mut options = if args.quick { Options::quick(seed) } else { Options::whole(seed) };
@@ -194,6 +206,7 @@ const fn exit_for(error: &BenchError) -> Exit {
         BenchError::Place(_)
         | BenchError::Admin(_)
         | BenchError::Scrape(_)
+        | BenchError::Lab(_)
         | BenchError::Load(_)
         | BenchError::Flood(_)
         | BenchError::Resolve(_)

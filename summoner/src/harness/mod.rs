@@ -27,6 +27,14 @@ pub enum PlaceError {
 /// When guests cannot run here, or namespaces are not allowed.
 pub fn enter() -> Result<(), PlaceError> {
     monitor::probe::check()?;
+    enter_network()
+}
+
+/// Moves the process into a network namespace of its own, where nothing is to be booted.
+///
+/// # Errors
+/// As [`enter`]'s, without those about guests.
+pub fn enter_network() -> Result<(), PlaceError> {
     if rustix::process::geteuid().is_root() {
         namespace::enter_new()?;
     } else {

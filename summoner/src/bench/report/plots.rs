@@ -1,4 +1,5 @@
-//! The two pictures of a report: how latencies are distributed, and what they do as instances become more.
+//! The pictures of a report: how latencies are distributed, what they do as instances become more, and what holding is
+//! worth.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +7,7 @@ use std::path::Path;
 use super::chart::{Axis, Chart, Scale, Series, Style, colour};
 use super::goals::row;
 use super::{Report, ReportError, file};
+use crate::bench::holding;
 use crate::bench::schedule::Kind;
 
 /// Rows in the picture of distributions: the name in it, its colour and style, which is broken if it is not ours.
@@ -22,6 +24,12 @@ const DISTRIBUTIONS: [(&str, &str, &str, Style); 10] = [
     (row::CRUN, "container: crun", colour::OLIVE, Style::Dashed),
     (row::NO_HOLD, "cold, SYN not held", colour::GREY, Style::Dashed),
 ];
+/// Rows in the picture of what holding is worth.
+const HOLDING: [(&str, &str, &str, Style); 3] = [
+    (holding::row::HANDSHAKE, "mode `handshake`", colour::BLUE, Style::Line),
+    (holding::row::SYN, "mode `syn`", colour::ORANGE, Style::Line),
+    (holding::row::NOT_HELD, "nothing is held", colour::GREY, Style::Dashed),
+];
 /// Series in the picture of running instances, and the colours of their dots and of the line through them.
 const RUNNING: [(&str, &str, &str, &str); 3] = [
     (row::CREATE, "cold: one more instance", colour::SKY, colour::BLUE),
@@ -36,7 +44,11 @@ const WINDOW: usize = 51;
 /// # Errors
 /// When a file cannot be written.
 pub fn write(report: &Report, folder: &Path) -> Result<Vec<std::path::PathBuf>, ReportError> {
-    let charts = [("latency.svg", distributions(report)), ("instances.svg", running(report))];
+    let charts = [
+        ("latency.svg", distributions(report)),
+        ("instances.svg", running(report)),
+        ("holding.svg", first_bytes(report)),
+    ];
     fs::create_dir_all(folder).map_err(file("make the folder", folder))?;
     let mut written = Vec::new();
     for (name, chart) in charts {
@@ -65,7 +77,40 @@ fn subtitle(report: &Report) -> String {
 /// The shares of requests that were answered within a time.
 #[must_use]
 pub fn distributions(report: &Report) -> Option<Chart> {
-    let series = DISTRIBUTIONS.into_iter().filter_map(|(row, name, colour, style)| {
+    let series = staircases(report, &DISTRIBUTIONS)?;
+    let values = series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x));
+    Some(Chart {
+        title: "From a request to the first byte".to_owned(),
+        subtitle: subtitle(report),
+        x: Axis::fitting("milliseconds since the request, logarithmic", Scale::Logarithmic, values),
+        y: shares(),
+        series,
+    })
+}
+
+/// The same of connections to a service that is not up, by how their first packets are held.
+#[must_use]
+pub fn first_bytes(report: &Report) -> Option<Chart> {
+    let series = staircases(report, &HOLDING)?;
+    let values = series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x));
+    let how = report.notes.first().map_or("", String::as_str);
+    Some(Chart {
+        title: "From a client's connect() to the first byte of a service that is not up".to_owned(),
+        subtitle: how.to_owned(),
+        x: Axis::fitting("milliseconds since connect()", Scale::Linear, values),
+        y: shares(),
+        series,
+    })
+}
+
+fn shares() -> Axis {
+    let label = "share of requests answered".to_owned();
+    Axis { label, scale: Scale::Linear, range: (0.0, 1.0) }
+}
+
+/// Those of some rows that were measured; none if none was.
+fn staircases(report: &Report, rows: &[(&str, &str, &'static str, Style)]) -> Option<Vec<Series>> {
+    let series = rows.iter().filter_map(|&(row, name, colour, style)| {
         let samples = report.samples.get(row).filter(|samples| !samples.is_empty())?;
         let median = report.rows.get(row)?.whole.p50 / 1000.0;
         Some(Series {
@@ -77,21 +122,7 @@ pub fn distributions(report: &Report) -> Option<Chart> {
         })
     });
     let series: Vec<Series> = series.collect();
-    if series.is_empty() {
-        return None;
-    }
-    let values = series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x));
-    Some(Chart {
-        title: "From a request to the first byte".to_owned(),
-        subtitle: subtitle(report),
-        x: Axis::fitting("milliseconds since the request, logarithmic", Scale::Logarithmic, values),
-        y: Axis {
-            label: "share of requests answered".to_owned(),
-            scale: Scale::Linear,
-            range: (0.0, 1.0),
-        },
-        series,
-    })
+    (!series.is_empty()).then_some(series)
 }
 
 /// The empirical distribution as a staircase, in milliseconds.

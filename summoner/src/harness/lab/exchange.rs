@@ -195,6 +195,28 @@ impl Client {
         Ok(())
     }
 
+    /// Waits until something has come from the server.
+    ///
+    /// # Errors
+    /// When the connection breaks, or nothing comes.
+    pub fn wait_for_first_byte(&self) -> Result<(), ExchangeError> {
+        let failed = |source| ExchangeError::Connection {
+            what: "the client waiting for the first byte",
+            octets: 0,
+            source,
+        };
+        match self.stream.peek(&mut [0]).map_err(failed)? {
+            0 => Err(failed(io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub const fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Does what is left, both ways at once, and says how many segments were sent again for it.
     ///
     /// # Errors

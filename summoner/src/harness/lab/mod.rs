@@ -122,6 +122,7 @@ pub struct Lab {
     generation: u64,
     server: Option<Server>,
     problems: Problems,
+    hold: HoldPolicy,
 }
 
 impl Lab {
@@ -152,8 +153,7 @@ impl Lab {
             let _ = sender.send(event);
         };
         let driver = Driver::spawn(switch(setup), uplink, crate::clock::now, on_event)?;
-        driver.handle().send(DriverCommand::Switch(Command::Attach(service(setup.hold))));
-        Ok(Self {
+        let lab = Self {
             client,
             guest,
             driver: Some(driver),
@@ -164,7 +164,10 @@ impl Lab {
             generation: 0,
             server: None,
             problems: Problems::default(),
-        })
+            hold: setup.hold,
+        };
+        lab.attach();
+        Ok(lab)
     }
 
     /// Where clients are.
@@ -201,12 +204,15 @@ impl Lab {
         self.problems.list()
     }
 
-    /// Waits until a packet asks for the service.
+    /// Waits until a packet asks for the service; when it came.
     ///
     /// # Errors
     /// When none does.
-    pub fn wait_for_wake(&self) -> Result<(), LabError> {
-        self.wait("a wake", |event| matches!(event, Event::Wake { .. }))
+    pub fn wait_for_wake(&self) -> Result<policies::Instant, LabError> {
+        self.wait("a wake", |event| match event {
+            Event::Wake { at, .. } => Some(at),
+            _ => None,
+        })
     }
 
     /// Waits until the guest has refused a connection, because its stack is up and nobody listens.
@@ -230,11 +236,15 @@ impl Lab {
         while self.events.try_recv().is_ok() {}
     }
 
-    fn wait(&self, what: &'static str, is_it: impl Fn(&Event) -> bool) -> Result<(), LabError> {
+    fn wait<T>(
+        &self,
+        what: &'static str,
+        is_it: impl Fn(Event) -> Option<T>,
+    ) -> Result<T, LabError> {
         loop {
-            match self.events.recv_timeout(PATIENCE) {
-                Ok(event) if is_it(&event) => return Ok(()),
-                Ok(_) => {}
+            match self.events.recv_timeout(PATIENCE).map(&is_it) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
                 Err(RecvTimeoutError::Timeout) => return Err(LabError::Silent(what)),
                 Err(RecvTimeoutError::Disconnected) => return Err(LabError::Ended),
             }
@@ -286,9 +296,20 @@ impl Lab {
             generation,
             only_if_idle_since: None,
         }));
-        self.wait("the port's end", |event| matches!(event, Event::Closed { .. }))?;
+        self.wait("the port's end", |event| matches!(event, Event::Closed { .. }).then_some(()))?;
         self.relay = None;
         Ok(())
+    }
+
+    /// The switch forgets the service: whatever is for it is lost, as in a network without a switch that holds.
+    pub fn detach(&mut self) {
+        self.command(DriverCommand::Switch(Command::Detach(ID)));
+        self.relay = None;
+    }
+
+    /// The switch knows the service again.
+    pub fn attach(&self) {
+        self.command(DriverCommand::Switch(Command::Attach(service(self.hold))));
     }
 
     fn command(&self, command: DriverCommand) {
