@@ -243,6 +243,29 @@ impl Client {
     }
 }
 
+/// Connects to a server that sends everything back (RFC 862), in the calling thread's namespace, and compares; how many
+/// segments were sent again for it.
+///
+/// # Errors
+/// When anything is not as it should be.
+pub fn echo(to: SocketAddr, octets: u64, seed: u64) -> Result<u32, ExchangeError> {
+    let exchange = Exchange { up: octets, down: octets, seed };
+    let mut client = Client { header_is_written: true, ..exchange.connect(to)? };
+    let failed =
+        |source| ExchangeError::Connection { what: "the client of an echo", octets, source };
+    let stream = client.stream.try_clone().map_err(failed)?;
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            compare(&stream, seed, octets, "the client reading its echo", "downwards")?;
+            expect_end(&stream, octets, "downwards").map_err(failed)?
+        });
+        let written = client.write_all();
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        read.and(written)
+    })?;
+    tcp_info::total_retransmissions(&client.stream).map_err(failed)
+}
+
 fn write_header(
     mut stream: &TcpStream,
     exchange: Exchange,
