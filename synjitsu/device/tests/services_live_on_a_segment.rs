@@ -4,12 +4,13 @@
 mod segment;
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 
+use policies::ServiceId;
 use segment::{
-    Beside, CLIENT4, Ear, HERE, HOST4, HOST6, PATIENCE, SERVICE4, SERVICE6, THERE, arp, clock,
-    read_arp, service, settings, two_machines,
+    Beside, CLIENT4, Ear, HERE, HOST4, HOST6, PATIENCE, SERVICE4, SERVICE6, THERE, another_machine,
+    arp, clock, read_arp, service, settings, two_machines,
 };
 use synjitsu::lan::{LanEvent, Mac, services_mac};
 use synjitsu::{Command, Event, HoldLimits, Switch, SwitchConfig};
@@ -226,6 +227,65 @@ fn an_address_of_somebody_else_s_is_left_alone() {
         "that it is the host's",
         |report| matches!(report, LanReport::HostHasIt { address } if *address == HOST4),
     );
+    host.driver.shutdown().unwrap();
+}
+
+#[test]
+fn an_interface_that_comes_again_is_attached_to_again() {
+    let Some(beside) = two_machines() else { return };
+    let host = Host::attach();
+    let announced =
+        |report: &LanReport| matches!(report, LanReport::Segment(LanEvent::Announced { .. }));
+    host.wait_for("the announcement", announced);
+    // With its last thread the namespace is gone, and the cable with it: a card that is pulled out.
+    drop(beside);
+    host.wait_for("that it is gone", |report| matches!(report, LanReport::LinkDown));
+    while pnet_datalink::interfaces().iter().any(|interface| interface.name == HERE) {
+        std::thread::yield_now();
+    }
+    let beside = another_machine();
+    host.wait_for("that it is back", |report| matches!(report, LanReport::LinkUp));
+    host.wait_for("another announcement", announced);
+    let to = SocketAddr::from((SERVICE4, 80));
+    let refused = beside.run(move || TcpStream::connect_timeout(&to, PATIENCE));
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    host.driver.shutdown().unwrap();
+}
+
+#[test]
+fn hundreds_of_them_are_no_different() {
+    let Some(beside) = two_machines() else { return };
+    let host = Host::attach();
+    let four = |number: u16| {
+        Ipv4Addr::from_bits(Ipv4Addr::new(192, 168, 9, 3).to_bits() + u32::from(number))
+    };
+    let six = |number: u16| Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 1, number);
+    for number in 0..190 {
+        host.command(Command::Attach(synjitsu::ServicePort {
+            service: ServiceId(u32::from(number) + 100),
+            ipv4: Some(four(number)),
+            ipv6: Some(six(number)),
+            ..service()
+        }));
+    }
+    // The last one is announced last.
+    host.wait_for("the last announcement", |report| {
+        matches!(report, LanReport::Segment(LanEvent::Announced { address }) if *address == six(189))
+    });
+    // Not before: its queue would be full of all the probes.
+    let mut ear = ear(&beside);
+    // Every one of them answers, by a filter that knows prefixes only, as the kernel runs it.
+    for number in 0..190 {
+        ear.send(&arp(BROADCAST, 1, STRANGER, CLIENT4, four(number)));
+        ear.hear("an answer", |frame| {
+            frame[..6] == STRANGER
+                && read_arp(frame)
+                    .is_some_and(|(kind, _, sender, _)| (kind, sender) == (2, four(number)))
+        });
+    }
+    let to = SocketAddr::from((six(189), 80));
+    let refused = beside.run(move || TcpStream::connect_timeout(&to, PATIENCE));
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     host.driver.shutdown().unwrap();
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use etherparse::EtherType;
 use policies::{Instant, ServiceId};
@@ -14,7 +15,10 @@ use super::neighbours::{Ask, Due, Learnt, Neighbours, Said, Way};
 use super::{BROADCAST, ETHERNET_HEADER, LanCounters, Mac, Prefix, is_station, spread};
 
 /// Things to tell that wait; beyond, they are only counted.
-const EVENTS: usize = 256;
+const EVENTS: usize = 4096;
+
+/// Services often come many at once; one report is for all of them. Shorter than it takes until an address is announced.
+const REPORT_DELAY: Duration = Duration::from_millis(100);
 
 /// What holds for a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -309,7 +313,7 @@ impl Lan {
             Some(Message::ListenerQuery) => {
                 let delay = spread(self.config.mac, &now.as_nanos().to_be_bytes());
                 let most = u64::try_from(groups::LONGEST_DELAY.as_nanos()).unwrap_or(u64::MAX);
-                let at = now + std::time::Duration::from_nanos(delay % most);
+                let at = now + Duration::from_nanos(delay % most);
                 self.report = Some(self.report.map_or(at, |report| report.min(at)));
             }
             Some(Message::Solicitation { source, target, mac }) => {
@@ -504,8 +508,9 @@ impl Lan {
     }
 
     fn report_groups(&mut self, now: Instant) {
+        let at = now + REPORT_DELAY;
         if self.claims.all().any(|address| address.is_ipv6()) {
-            self.report = Some(now);
+            self.report = Some(self.report.map_or(at, |report| report.min(at)));
         }
     }
 

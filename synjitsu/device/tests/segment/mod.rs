@@ -70,13 +70,18 @@ pub(crate) fn two_machines() -> Option<Beside> {
         return None;
     }
     namespace::enter_new().unwrap();
+    Some(another_machine())
+}
+
+/// A machine beside this one, joined to it by a cable that is there as long as it is.
+pub(crate) fn another_machine() -> Beside {
     let (beside, place) = Beside::new();
     netlink::make_cable(HERE, THERE, place.as_fd()).unwrap();
     netlink::configure(HERE, &[(HOST4.into(), 24), (HOST6.into(), 64)], 1500).unwrap();
     beside.run(|| {
         netlink::configure(THERE, &[(CLIENT4.into(), 24), (CLIENT6.into(), 64)], 1500).unwrap();
     });
-    Some(beside)
+    beside
 }
 
 pub(crate) fn settings() -> LanSettings {
