@@ -3,10 +3,10 @@
 mod support;
 
 use synjitsu::MilestoneKind::{FirstByte, HandedOver, Held, Replayed};
-use synjitsu::{Event, HoldMode, HoldOutcome, ServicePort, Trigger};
+use synjitsu::{Command, Event, HoldMode, HoldOutcome, ServicePort, Trigger};
 
 use support::segment::{ack, fin, rst, rst_ack, syn, syn_ack};
-use support::{HOLD_TIME, Segment, World, ms, port};
+use support::{HOLD_TIME, SERVICE, Segment, World, ms, port};
 
 fn answering() -> ServicePort {
     let mut settings = port();
@@ -320,4 +320,17 @@ fn a_burst_of_syns_does_not_reach_a_running_guest_before_it_answers_any() {
     }
     assert_eq!((world.guest_got(1).len(), world.client_got().len()), (64, 136));
     assert_eq!(world.counter("cookies_sent"), 136);
+}
+
+#[test]
+fn a_service_that_comes_back_at_once_wakes_for_its_own_clients() {
+    let mut world = World::with(answering());
+    established(&mut world);
+    world.command(Command::Detach(SERVICE));
+    world.command(Command::Attach(answering()));
+    world.forget();
+    established(&mut world);
+    assert_eq!(world.wakes(), 2, "for the SYN, and for its client");
+    world.pass(ms(1000));
+    assert_eq!(world.wakes(), 3, "and again while it waits");
 }

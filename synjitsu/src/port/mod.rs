@@ -47,8 +47,8 @@ pub(crate) struct Port {
     woken: Option<Instant>,
     /// The same for wakes by clients whose address is not forged.
     woken_by_proof: Option<Instant>,
-    /// Whether the timer for the next one is set.
-    wakes_again: bool,
+    /// When the timer for the next one is due, if it is set.
+    wakes_again: Option<Instant>,
     /// The flow whose milestones are told.
     story: Story,
 }
@@ -83,7 +83,7 @@ impl Port {
             passed: Hold::default(),
             woken: None,
             woken_by_proof: None,
-            wakes_again: false,
+            wakes_again: None,
             story: Story::default(),
         }
     }
@@ -228,6 +228,10 @@ impl Port {
         if let Some(generation) = self.generation() {
             self.close(now, generation, shared);
         }
+        // A service of the same name may come at once, and has a timer of its own.
+        if let Some(at) = self.wakes_again.take() {
+            shared.timers.clear(at, Timer::Wake(self.settings.service));
+        }
     }
 
     /// A connection was silent for too long.
@@ -276,7 +280,7 @@ impl Port {
 
     /// Asks for the service on behalf of a client that is known to exist, if one still waits.
     pub(crate) fn wake_again(&mut self, now: Instant, shared: &mut Shared) {
-        self.wakes_again = false;
+        self.wakes_again = None;
         let is_proven = |held: &Held| held.kind.trigger() == Trigger::TcpHandshake;
         let Some((_, held)) = self.hold.iter().find(|(_, held)| is_proven(held)) else { return };
         let source = held.source;
@@ -303,9 +307,10 @@ impl Port {
         };
         if matches!(self.gate, Gate::Closed) && may_wake && again {
             *woken = Some(now);
-            if trigger == Trigger::TcpHandshake && !std::mem::replace(&mut self.wakes_again, true) {
+            if trigger == Trigger::TcpHandshake && self.wakes_again.is_none() {
                 // Such a client need not send anything more, and its wake may have been refused.
                 let at = now + WAKE_INTERVAL;
+                self.wakes_again = Some(at);
                 shared.timers.set(at, Timer::Wake(self.settings.service));
             }
             shared.counters.wakes += 1;
