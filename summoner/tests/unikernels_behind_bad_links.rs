@@ -101,20 +101,20 @@ const BAD: Faults = Faults {
 
 #[test]
 fn with_delay_in_mode_handshake() {
-    carry(DELAY, "", 8 * MIB);
+    carry(DELAY, "", 4 * MIB);
 }
 
 #[test]
 fn with_delay_in_mode_syn() {
-    carry(DELAY, "hold.mode = \"syn\"", 8 * MIB);
+    carry(DELAY, "hold.mode = \"syn\"", 4 * MIB);
 }
 
 #[test]
 fn with_faults_in_mode_handshake() {
-    carry(BAD, "", 2 * MIB);
+    carry(BAD, "", MIB / 2);
 }
 
 #[test]
 fn with_faults_in_mode_syn() {
-    carry(BAD, "hold.mode = \"syn\"", 2 * MIB);
+    carry(BAD, "hold.mode = \"syn\"", MIB / 2);
 }
