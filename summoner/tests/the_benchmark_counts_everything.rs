@@ -152,3 +152,19 @@ fn a_missed_objective_has_a_status_of_its_own() {
     let output = bench(&["--self", "--slo", "cold.p50"]);
     assert_eq!(output.status.code(), Some(64), "an objective that is none is found before the run");
 }
+
+#[test]
+fn of_what_holding_is_worth() {
+    let Some(world) = World::without_daemon() else { return };
+    let plots = world.folder.path().join("plots");
+    let arguments = ["--holding", "--connections=3", "--plot", plots.to_str().unwrap()];
+    let report = report(world.folder.path(), &arguments);
+    // What no client can be quicker than: the link, there and back, once or twice; the guest's time; the second after
+    // which a lost SYN is sent again.
+    for (row, least) in [("held_handshake", 400e3), ("held_syn", 500e3), ("not_held", 1200e3)] {
+        assert_whole(&report, row, 3, &["late", "dns", "connect", "first_byte"]);
+        let quickest = number(&report["rows"][row]["min"]);
+        assert!(quickest >= least, "{row}: {quickest}");
+    }
+    assert!(plots.join("holding.svg").exists());
+}

@@ -100,10 +100,16 @@ fn an_answer_with_an_error_code_is_a_failure() {
 
 #[test]
 fn a_refused_connection_is_a_failure() {
-    let port = {
-        // Nothing listens there any more.
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-    };
+    // Bound, so that nobody else has it, but not listened on.
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::STREAM,
+        None,
+    )
+    .unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = rustix::net::getsockname(&socket).unwrap();
+    let port = SocketAddr::try_from(address).unwrap().port();
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let mut client = Client::new(server, PATIENCE, 1).unwrap();
     let outcome = client.request_at(&ask(port, ""), Ipv4Addr::LOCALHOST.into(), now());
