@@ -101,12 +101,7 @@ fn an_answer_with_an_error_code_is_a_failure() {
 #[test]
 fn a_refused_connection_is_a_failure() {
     // Bound, so that nobody else has it, but not listened on.
-    let socket = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::STREAM,
-        None,
-    )
-    .unwrap();
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let address = rustix::net::getsockname(&socket).unwrap();
     let port = SocketAddr::try_from(address).unwrap().port();
