@@ -97,8 +97,10 @@ fn step(
     to: &mut impl NetworkPort,
     buffer: &mut [u8],
 ) -> io::Result<()> {
-    for _ in 0..MOST {
-        let Some(length) = from.receive(buffer)? else { return Ok(()) };
+    let mut moved = 0;
+    while moved < MOST || from.has_more() {
+        let Some(length) = from.receive(buffer)? else { break };
+        moved += 1;
         match to.transmit(&buffer[..length], &[]) {
             // A full queue loses frames, as on any network.
             Ok(_) => {}
@@ -107,6 +109,8 @@ fn step(
             Err(error) => return Err(error),
         }
     }
+    // What it does not take is lost as well.
+    to.flush();
     Ok(())
 }
 

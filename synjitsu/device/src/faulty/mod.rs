@@ -72,6 +72,8 @@ pub struct Faulty<P> {
     /// Inbound frames that have arrived and were not asked for yet.
     ready: VecDeque<Vec<u8>>,
     buffer: Vec<u8>,
+    /// Frames that the port inside has lost and nobody was told of.
+    lost: u64,
     watch: LinkWatch,
 }
 
@@ -103,6 +105,7 @@ impl<P: NetworkPort> Faulty<P> {
             outbound: Way::new(link.outbound, link.spared, other),
             ready: VecDeque::new(),
             buffer: vec![0; LONGEST_FRAME],
+            lost: 0,
             watch: LinkWatch::default(),
         })
     }
@@ -115,9 +118,11 @@ impl<P: NetworkPort> Faulty<P> {
 
     /// Moves everything that can be moved now.
     fn turn(&mut self, now: Moment) -> io::Result<()> {
-        for _ in 0..MOST {
+        let mut taken = 0;
+        while taken < MOST || self.port.has_more() {
             let Some(length) = self.port.receive(&mut self.buffer)? else { break };
             self.inbound.offer(now, &self.buffer[..length.min(LONGEST_FRAME)], &[]);
+            taken += 1;
         }
         self.send_due(now);
         while let Some(frame) = self.inbound.arrived(now) {
@@ -136,6 +141,8 @@ impl<P: NetworkPort> Faulty<P> {
             let _ = self.port.transmit(&frame, &[]);
             self.outbound.recycle(frame);
         }
+        // Nobody else knows that these were sent now.
+        self.lost += self.port.flush();
     }
 
     /// Sets the timer to the next moment at which something is due. Setting it also forgets that it went off, so
@@ -192,6 +199,10 @@ impl<P: NetworkPort> NetworkPort for Faulty<P> {
             self.set_timer(next)?;
         }
         Ok(Sent::Taken)
+    }
+
+    fn flush(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 }
 
