@@ -6,7 +6,9 @@
 //!   kernel's TCP -- TUN link0 ---- (Faulty) Relay ---- TUN far0 -- forwarding -- the daemon's TUN -- switch -- unikernel
 //! ```
 //!
-//! `LINKS_SOAK=1` carries 64 MiB in each case, `LINKS_SEED=N` changes all that is random.
+//! `LINKS_SOAK=1` carries 64 MiB in each case, `LINKS_SEED=N` changes all that is random. With faults that takes some ten
+//! minutes in either mode: an echo's acknowledgments carry data, by which no sender without SACK notices a loss, and what
+//! is left is its timer.
 #![allow(clippy::unwrap_used, reason = "a failure is the test's")]
 
 mod support;
