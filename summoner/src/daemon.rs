@@ -158,10 +158,9 @@ pub async fn serve(
     check_snapshots(snapshots.clone(), metrics.clone());
     announce(&config, &udp, &kvm);
     let (stop, stopped) = watch::channel(false);
-    let handler =
-        dns::Handler::new(published.clone(), wakes, Arc::new(metrics.clone()), clock::now);
+    let responder = dns::Responder::new(published.clone(), wakes, Arc::new(metrics.clone()));
     let sockets = dns::Sockets { udp, tcp };
-    let dns_server = tokio::spawn(dns::serve_apart(handler, sockets, until(stopped.clone())));
+    let dns_server = tokio::spawn(dns::serve_apart(responder, sockets, until(stopped.clone())));
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(admin::serve(admin, request_sender));
     if let Some(listener) = page {

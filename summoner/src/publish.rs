@@ -1,8 +1,9 @@
 //! What DNS shows of the deployments: the zone and, beside it, whom a name wakes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use zone::{ServiceRecords, Zone, ZoneData, ZoneError};
+use zone::{ServiceRecords, Zone, ZoneData, ZoneError, Zones};
 
 use crate::config::Config;
 use crate::dns::{Published, ServiceEntry};
@@ -20,6 +21,7 @@ pub fn publish(config: &Config, deployments: &[Deployment]) -> Result<Published,
         ipv6: deployment.addresses.ipv6,
         ttl: deployment.settings.ttl,
         wake_on_query: deployment.settings.wake.dns,
+        records: Vec::new(),
     });
     let zone = Zone::build(ZoneData { services: services.collect(), ..config.zone.zone_data() })?;
     let entries: HashMap<_, _> = deployments
@@ -33,5 +35,5 @@ pub fn publish(config: &Config, deployments: &[Deployment]) -> Result<Published,
             (deployment.id, entry)
         })
         .collect();
-    Ok(Published { zone, services: entries })
+    Ok(Published { zones: Zones::new([Arc::new(zone)]), services: entries })
 }

@@ -70,6 +70,8 @@ impl ZoneSettings {
             name_servers: self.name_servers.clone(),
             ttl: self.ttl,
             services: Vec::new(),
+            records: Vec::new(),
+            wake_all: false,
         }
     }
 }

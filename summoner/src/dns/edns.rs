@@ -10,11 +10,16 @@ const LEAST_PAYLOAD: u16 = 512;
 /// The OPT record for an answer to a query with `asked`.
 pub(super) fn answer_to(asked: &Edns) -> Edns {
     let mut edns = Edns::new();
-    // hickory truncates to the size in the answer's OPT, so it is the client's if that is smaller.
-    edns.set_max_payload(asked.max_payload().clamp(LEAST_PAYLOAD, PAYLOAD));
+    edns.set_max_payload(PAYLOAD);
     edns.set_version(0);
     edns.set_dnssec_ok(asked.flags().dnssec_ok);
     edns
+}
+
+/// How many octets a datagram to a client with this OPT record may have.
+pub(super) fn limit(asked: Option<&Edns>) -> usize {
+    let payload = asked.map_or(LEAST_PAYLOAD, Edns::max_payload);
+    usize::from(payload.clamp(LEAST_PAYLOAD, PAYLOAD))
 }
 
 /// Whether we speak the version asked for: there is only 0.

@@ -1,28 +1,37 @@
-//! DNS: hickory reads and writes messages, the zone answers, and a question for a service that is not awake sends a wake.
+//! DNS: hickory reads and writes messages, the zones answer, and a question for a service that is not awake sends a wake.
 //! The answer never waits for a boot, unless the service is configured so.
+//!
+//! ```text
+//!   udp, stream        octets in, octets out, sockets, limits on connections
+//!     Responder        octets -> Outcome: protocol, signs of use, wakes; never waits
+//!       zone           question -> answer
+//!       render         answer -> octets that the client can take
+//! ```
 
+mod arrival;
 mod edns;
-mod handler;
+mod labels;
+mod render;
+mod responder;
 mod signal;
+mod stream;
 mod udp;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
-use hickory_server::Server;
-use hickory_server::net::NetError;
 use policies::budget::Credibility;
 use policies::{Instant, ServiceId};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use zone::Zone;
+use zone::Zones;
 
-pub use handler::Handler;
+pub use arrival::{Arrival, Transport};
+pub use responder::{Outcome, Reply, Responder};
 pub use signal::ServiceSignal;
 
 use crate::config::AnswerMode;
@@ -30,16 +39,12 @@ use crate::config::AnswerMode;
 /// How much more of a busy processor the thread that answers gets than others, if it may (nice(2)): it needs little, but
 /// at once.
 const URGENCY: i32 = 10;
-/// How long a TCP client may be silent (RFC 7766, section 6.2.3).
-const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Answers that may wait for a slow TCP client.
-const TCP_ANSWERS: usize = 32;
 
-/// The zone and whom its names wake; swapped whole when the configuration changes.
+/// The zones and whom their names wake; swapped whole when the configuration changes.
 #[derive(Debug)]
 pub struct Published {
     /// Answers.
-    pub zone: Zone,
+    pub zones: Zones,
     /// The services that answers refer to.
     pub services: HashMap<ServiceId, ServiceEntry>,
 }
@@ -84,8 +89,8 @@ pub trait DnsMetrics: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A socket failed for good.
-    #[error("a DNS socket failed")]
-    Socket(#[from] NetError),
+    #[error("a DNS socket failed: nothing can be received from it any more")]
+    Socket,
     /// The thread that answers cannot be.
     #[error("the thread that answers DNS cannot go on")]
     Thread {
@@ -108,7 +113,7 @@ pub struct Sockets {
 /// # Errors
 /// When the thread cannot be made, or a socket fails for good.
 pub async fn serve_apart(
-    handler: Handler,
+    responder: Responder,
     sockets: Sockets,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
@@ -127,7 +132,7 @@ pub async fn serve_apart(
             let tcp = tcp.into_iter().map(TcpListener::from_std);
             let udp = udp.collect::<Result<_, _>>().map_err(failed)?;
             let tcp = tcp.collect::<Result<_, _>>().map_err(failed)?;
-            serve(handler, Sockets { udp, tcp }, shutdown).await
+            serve(responder, Sockets { udp, tcp }, shutdown).await
         })
     };
     std::thread::Builder::new()
@@ -150,22 +155,19 @@ pub async fn serve_apart(
 /// # Errors
 /// When a socket fails for good.
 pub async fn serve(
-    handler: Handler,
+    responder: Responder,
     Sockets { udp, tcp }: Sockets,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let mut server = Server::new(handler.clone());
-    let handler = Arc::new(handler);
-    let mut sockets = JoinSet::new();
+    let mut drivers = JoinSet::new();
     for socket in udp {
-        sockets.spawn(udp::serve(handler.clone(), socket));
+        drivers.spawn(udp::serve(responder.clone(), socket));
     }
     for listener in tcp {
-        server.register_listener(listener, TCP_IDLE, TCP_ANSWERS);
+        drivers.spawn(stream::serve(responder.clone(), listener));
     }
     tokio::select! {
-        () = shutdown => Ok(server.shutdown_gracefully().await?),
-        ended = server.block_until_done() => Ok(ended?),
-        Some(_) = sockets.join_next() => Err(NetError::from("unexpected end of a UDP socket").into()),
+        () = shutdown => Ok(()),
+        Some(_) = drivers.join_next() => Err(ServeError::Socket),
     }
 }

@@ -22,6 +22,10 @@ pub struct ZoneData {
     pub ttl: u32,
     /// The services.
     pub services: Vec<ServiceRecords>,
+    /// All other records, absolute: of a zone file, of an administrator's choice.
+    pub records: Vec<Record>,
+    /// Of several services behind one name: whether a question wakes all of them, or the one that is named first.
+    pub wake_all: bool,
 }
 
 /// Start of authority (RFC 1035, section 3.3.13).
@@ -67,6 +71,8 @@ pub struct ServiceRecords {
     pub ttl: u32,
     /// Whether a query for its names is a reason to boot it.
     pub wake_on_query: bool,
+    /// Its other records, at its names or below them.
+    pub records: Vec<Record>,
 }
 
 /// Why the data make no zone.
@@ -82,9 +88,11 @@ pub enum ZoneError {
         /// The zone.
         apex: String,
     },
-    /// Two services have one name.
-    #[error("the name {name} is given to two services; give each its own")]
-    Twice {
+    /// An alias has other records.
+    #[error(
+        "{name} has a CNAME and other records; an alias can have nothing else (RFC 1034, section 3.6.2)"
+    )]
+    AliasNotAlone {
         /// The name.
         name: String,
     },
@@ -100,7 +108,7 @@ impl Zone {
     /// Builds a zone.
     ///
     /// # Errors
-    /// When a name is out of the zone or given twice, or there is no name server.
+    /// When a name is out of the zone, an alias has other records, or there is no name server.
     pub fn build(data: ZoneData) -> Result<Self, ZoneError> {
         let mut builder =
             Builder { apex: LowerName::new(&data.apex), name: data.apex, nodes: HashMap::new() };
@@ -108,11 +116,19 @@ impl Zone {
             return Err(ZoneError::NoNameServer { apex: builder.name.to_string() });
         }
         let negative = builder.apex_records(&data.soa, &data.name_servers, data.ttl)?;
-        for service in &data.services {
+        for service in data.services {
             builder.service(service)?;
         }
+        for record in data.records {
+            builder.add(record)?;
+        }
+        builder.check_aliases()?;
         builder.empty_non_terminals();
-        Ok(Self { apex: builder.apex, negative, nodes: builder.nodes })
+        let Builder { apex, nodes, .. } = builder;
+        let is_cut =
+            |(name, node): (&LowerName, &Node)| *name != apex && node.get(RecordType::NS).is_some();
+        let has_cuts = nodes.iter().any(is_cut);
+        Ok(Self { apex, negative, nodes, has_cuts, wake_all: data.wake_all })
     }
 }
 
@@ -129,8 +145,8 @@ impl Builder {
         soa: &Soa,
         servers: &[NameServer],
         ttl: u32,
-    ) -> Result<Record, ZoneError> {
-        let apex = self.name.clone();
+    ) -> Result<RrSet, ZoneError> {
+        let apex = self.name.to_lowercase();
         let rdata = RData::SOA(SOA::new(
             soa.mname.clone(),
             soa.rname.clone(),
@@ -141,55 +157,42 @@ impl Builder {
             soa.minimum,
         ));
         let negative = Record::from_rdata(apex.clone(), ttl.min(soa.minimum), rdata.clone());
-        self.add(
-            &apex,
-            RecordType::SOA,
-            vec![Record::from_rdata(apex.clone(), ttl, rdata)],
-            Vec::new(),
-        )?;
-        let (mut records, mut glue) = (Vec::new(), Vec::new());
+        self.add(Record::from_rdata(apex.clone(), ttl, rdata))?;
         for server in servers {
-            records.push(Record::from_rdata(apex.clone(), ttl, RData::NS(NS(server.name.clone()))));
-            for (record_type, addresses) in by_type(&server.name, &server.addresses, ttl) {
-                glue.extend(addresses.iter().cloned());
-                self.add(&server.name, record_type, addresses, Vec::new())?;
+            let name = RData::NS(NS(server.name.clone()));
+            self.add(Record::from_rdata(apex.clone(), ttl, name))?;
+            for address in &server.addresses {
+                self.add(address_record(&server.name, *address, ttl))?;
             }
         }
-        self.add(&apex, RecordType::NS, records, glue)?;
-        Ok(negative)
+        Ok(RrSet::new(apex, RecordType::SOA, vec![negative]))
     }
 
-    fn service(&mut self, service: &ServiceRecords) -> Result<(), ZoneError> {
-        for name in &service.names {
-            let addresses: Vec<IpAddr> = service
-                .ipv4
-                .map(IpAddr::V4)
-                .into_iter()
-                .chain(service.ipv6.map(IpAddr::V6))
-                .collect();
-            let node = self.node(name)?;
-            if node.service.is_some() {
-                return Err(ZoneError::Twice { name: name.to_string() });
-            }
-            node.service = Some(Service { id: service.id, wake_on_query: service.wake_on_query });
-            for (record_type, records) in by_type(name, &addresses, service.ttl) {
-                self.add(name, record_type, records, Vec::new())?;
+    fn service(&mut self, service: ServiceRecords) -> Result<(), ZoneError> {
+        let of_service = Service { id: service.id, wake_on_query: service.wake_on_query };
+        let addresses = service.ipv4.map(IpAddr::V4).into_iter();
+        let addresses = addresses.chain(service.ipv6.map(IpAddr::V6));
+        let own = addresses.flat_map(|address| {
+            service.names.iter().map(move |name| address_record(name, address, service.ttl))
+        });
+        let own: Vec<Record> = own.chain(service.records).collect();
+        let owners = own.iter().map(|record| &record.name).chain(&service.names);
+        for name in owners.cloned().collect::<Vec<_>>() {
+            let services = &mut self.node(&name)?.services;
+            if !services.iter().any(|known| known.id == of_service.id) {
+                services.push(of_service);
             }
         }
-        Ok(())
+        own.into_iter().try_for_each(|record| self.add(record))
     }
 
-    fn add(
-        &mut self,
-        name: &Name,
-        record_type: RecordType,
-        records: Vec<Record>,
-        glue: Vec<Record>,
-    ) -> Result<(), ZoneError> {
-        let rrsets = &mut self.node(name)?.rrsets;
+    fn add(&mut self, mut record: Record) -> Result<(), ZoneError> {
+        record.name = record.name.to_lowercase();
+        let (owner, record_type) = (record.name.clone(), record.record_type());
+        let rrsets = &mut self.node(&owner)?.rrsets;
         match rrsets.iter_mut().find(|rrset| rrset.record_type == record_type) {
-            Some(rrset) => rrset.records.extend(records),
-            None => rrsets.push(RrSet { record_type, records, glue }),
+            Some(rrset) => rrset.add(record),
+            None => rrsets.push(RrSet::new(owner, record_type, vec![record])),
         }
         Ok(())
     }
@@ -203,6 +206,17 @@ impl Builder {
             });
         }
         Ok(self.nodes.entry(key).or_default())
+    }
+
+    fn check_aliases(&self) -> Result<(), ZoneError> {
+        let mixed = |(_, node): &(&LowerName, &Node)| {
+            node.get(RecordType::CNAME)
+                .is_some_and(|alias| node.rrsets.len() > 1 || alias.records.len() > 1)
+        };
+        match self.nodes.iter().find(mixed) {
+            Some((name, _)) => Err(ZoneError::AliasNotAlone { name: name.to_string() }),
+            None => Ok(()),
+        }
     }
 
     /// Every name between the apex and a name that exists, exists too: it has no data, but is no NXDOMAIN
@@ -220,20 +234,10 @@ impl Builder {
     }
 }
 
-/// Addresses as RRsets, owner names in lower case.
-fn by_type(name: &Name, addresses: &[IpAddr], ttl: u32) -> Vec<(RecordType, Vec<Record>)> {
-    let owner = name.to_lowercase();
-    let record = |address: &IpAddr| {
-        let rdata = match *address {
-            IpAddr::V4(address) => RData::A(A(address)),
-            IpAddr::V6(address) => RData::AAAA(AAAA(address)),
-        };
-        Record::from_rdata(owner.clone(), ttl, rdata)
+fn address_record(owner: &Name, address: IpAddr, ttl: u32) -> Record {
+    let rdata = match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
     };
-    let (v4, v6): (Vec<_>, Vec<_>) =
-        addresses.iter().map(record).partition(|r| r.record_type() == RecordType::A);
-    [(RecordType::A, v4), (RecordType::AAAA, v6)]
-        .into_iter()
-        .filter(|(_, records)| !records.is_empty())
-        .collect()
+    Record::from_rdata(owner.to_lowercase(), ttl, rdata)
 }

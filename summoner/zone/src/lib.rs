@@ -1,18 +1,27 @@
-//! Authoritative answers for a zone of ephemeral services.
+//! Authoritative answers for zones of ephemeral services and of ordinary records.
 //!
 //! Pure: a question goes in, an [`Answer`] comes out that borrows from the zone. Everything that depends on the
 //! zone's content only is worked out when it is built; a question costs one hash look-up, and one more per label
 //! for a name that does not exist. Terms are those of RFC 9499.
+//!
+//! ```text
+//!   ZoneData --build--> Zone --+
+//!   ZoneData --build--> Zone --+--> Zones --find(name)--> Zone --answer(question)--> Answer
+//! ```
 #![forbid(unsafe_code)]
 
 mod answer;
 mod build;
+mod catalogue;
+mod rrset;
 
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Question};
+pub use answer::{Answer, Kind, Placed, Question};
 pub use build::{NameServer, ServiceRecords, Soa, ZoneData, ZoneError};
+pub use catalogue::Zones;
+pub use rrset::RrSet;
 
 use std::collections::HashMap;
 
@@ -25,32 +34,33 @@ pub struct Zone {
     apex: LowerName,
     /// The SOA as it stands in the authority section of a negative answer, with the negative TTL (RFC 2308,
     /// section 3).
-    negative: Record,
+    negative: RrSet,
     /// Every name that exists, empty non-terminals included (RFC 4592, section 2.2.2).
     nodes: HashMap<LowerName, Node>,
+    /// Whether any name but the apex has name servers: only then answers have to look for referrals.
+    has_cuts: bool,
+    /// Of several services behind one name: whether a question wakes all of them, or the one that is named first.
+    wake_all: bool,
 }
 
 /// What is at a name.
 #[derive(Debug, Default)]
 struct Node {
     rrsets: Vec<RrSet>,
-    service: Option<Service>,
+    services: Vec<Service>,
 }
 
-/// All records of a name that have one type.
-#[derive(Debug)]
-struct RrSet {
-    record_type: RecordType,
-    records: Vec<Record>,
-    /// Addresses of the names in `records`, for the additional section.
-    glue: Vec<Record>,
-}
-
-/// The service behind a name.
+/// A service behind a name.
 #[derive(Debug, Clone, Copy)]
 struct Service {
     id: ServiceId,
     wake_on_query: bool,
+}
+
+impl Node {
+    fn get(&self, record_type: RecordType) -> Option<&RrSet> {
+        self.rrsets.iter().find(|rrset| rrset.record_type == record_type)
+    }
 }
 
 impl Zone {
@@ -58,5 +68,27 @@ impl Zone {
     #[must_use]
     pub const fn apex(&self) -> &LowerName {
         &self.apex
+    }
+
+    /// The SOA record.
+    ///
+    /// # Panics
+    /// Never: a zone is not built without one.
+    #[must_use]
+    pub fn soa(&self) -> &Record {
+        let apex = self.nodes.get(&self.apex).and_then(|node| node.get(RecordType::SOA));
+        let soa = apex.and_then(|rrset| rrset.records.first());
+        soa.expect("a zone is built with its SOA")
+    }
+
+    /// All RRsets, in no order: those of the apex, of services, of other names, and glue.
+    pub fn rrsets(&self) -> impl Iterator<Item = &RrSet> {
+        self.nodes.values().flat_map(|node| &node.rrsets)
+    }
+
+    /// Whether a name exists: it or a name below it has records.
+    #[must_use]
+    pub fn has_name(&self, name: &LowerName) -> bool {
+        self.nodes.contains_key(name)
     }
 }

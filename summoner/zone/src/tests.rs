@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata;
 use hickory_proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
 use policies::ServiceId;
 use proptest::prelude::*;
@@ -21,6 +22,7 @@ fn service(id: u32, names: &[&str], ipv6: bool) -> ServiceRecords {
         ipv6: ipv6.then_some(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 7)),
         ttl: 60,
         wake_on_query: id != 9,
+        records: Vec::new(),
     }
 }
 
@@ -45,6 +47,8 @@ fn data(services: Vec<ServiceRecords>) -> ZoneData {
         ],
         ttl: 300,
         services,
+        records: Vec::new(),
+        wake_all: false,
     }
 }
 
@@ -60,7 +64,15 @@ fn zone() -> Zone {
 
 fn ask<'z>(zone: &'z Zone, qname: &str, qtype: RecordType) -> Answer<'z> {
     let qname = LowerName::new(&name(qname));
-    zone.answer(&Question { name: &qname, qtype, qclass: DNSClass::IN })
+    zone.answer(&question(&qname, qtype, DNSClass::IN))
+}
+
+fn question(name: &LowerName, qtype: RecordType, qclass: DNSClass) -> Question<'_> {
+    Question { name, qtype, qclass, dnssec_ok: false, rotation: 0 }
+}
+
+fn records(section: &[Placed<'_>]) -> Vec<Record> {
+    section.iter().flat_map(|placed| placed.records(false)).collect()
 }
 
 #[test]
@@ -68,11 +80,12 @@ fn an_address_is_answered_and_wakes() {
     let zone = zone();
     let answer = ask(&zone, "HELLO.jit.TEST.", RecordType::A);
     assert_eq!((answer.rcode, answer.authoritative), (ResponseCode::NoError, true));
-    assert_eq!(answer.answers.len(), 1);
-    assert_eq!(answer.answers[0].ttl, 60);
-    assert_eq!(answer.answers[0].data, RData::A("10.77.0.1".parse().unwrap()));
-    assert_eq!((answer.service, answer.wake), (Some(ServiceId(1)), true));
-    assert_eq!(ask(&zone, "web.jit.test.", RecordType::A).service, Some(ServiceId(2)));
+    let answers = records(&answer.answers);
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].ttl, 60);
+    assert_eq!(answers[0].data, RData::A("10.77.0.1".parse().unwrap()));
+    assert_eq!(answer.wakes, [ServiceId(1)]);
+    assert_eq!(ask(&zone, "web.jit.test.", RecordType::A).wakes, [ServiceId(2)]);
 }
 
 #[test]
@@ -80,12 +93,12 @@ fn only_who_is_about_to_connect_wakes() {
     let zone = zone();
     use RecordType as T;
     for qtype in [T::A, T::AAAA, T::HTTPS, T::SVCB, T::SRV] {
-        assert!(ask(&zone, "www.jit.test.", qtype).wake, "{qtype}");
+        assert_eq!(ask(&zone, "www.jit.test.", qtype).wakes, [ServiceId(2)], "{qtype}");
     }
     for qtype in [T::TXT, T::MX, T::NS, T::SOA, T::ANY, T::CNAME, T::DS, T::Unknown(65_280)] {
-        assert!(!ask(&zone, "www.jit.test.", qtype).wake, "{qtype}");
+        assert!(ask(&zone, "www.jit.test.", qtype).wakes.is_empty(), "{qtype}");
     }
-    assert!(!ask(&zone, "asleep.jit.test.", T::A).wake, "configured not to");
+    assert!(ask(&zone, "asleep.jit.test.", T::A).wakes.is_empty(), "configured not to");
     for nobody in [
         "jit.test.",
         "ns.jit.test.",
@@ -94,7 +107,7 @@ fn only_who_is_about_to_connect_wakes() {
         "hello.jit.test.example.",
     ] {
         let answer = ask(&zone, nobody, T::A);
-        assert!(!answer.wake && answer.service.is_none(), "{nobody}");
+        assert!(answer.wakes.is_empty(), "{nobody}");
     }
 }
 
@@ -113,9 +126,10 @@ fn negative_answers_have_the_soa_with_the_negative_ttl() {
         let answer = ask(&zone, qname, qtype);
         assert_eq!((answer.rcode, answer.authoritative), (rcode, true), "{qname}");
         assert!(answer.answers.is_empty(), "{qname}");
-        assert_eq!(answer.authorities.len(), 1, "{qname}");
-        assert_eq!(answer.authorities[0].record_type(), RecordType::SOA);
-        assert_eq!(answer.authorities[0].ttl, 30, "min(SOA TTL, MINIMUM)");
+        let authorities = records(&answer.authorities);
+        assert_eq!(authorities.len(), 1, "{qname}");
+        assert_eq!(authorities[0].record_type(), RecordType::SOA);
+        assert_eq!(authorities[0].ttl, 30, "min(SOA TTL, MINIMUM)");
     }
 }
 
@@ -123,9 +137,9 @@ fn negative_answers_have_the_soa_with_the_negative_ttl() {
 fn the_apex_has_soa_ns_and_glue() {
     let zone = zone();
     let soa = ask(&zone, "jit.test.", RecordType::SOA);
-    assert_eq!((soa.answers.len(), soa.answers[0].ttl), (1, 300));
+    assert_eq!((soa.answers.len(), soa.answers[0].rrset.ttl()), (1, 300));
     let ns = ask(&zone, "jit.test.", RecordType::NS);
-    assert_eq!((ns.answers.len(), ns.additionals.len()), (2, 2));
+    assert_eq!((records(&ns.answers).len(), records(&ns.additionals).len()), (2, 2));
     assert_eq!(ask(&zone, "ns.jit.test.", RecordType::AAAA).answers.len(), 1);
     assert_eq!(ask(&zone, "jit.test.", RecordType::ANY).answers.len(), 1);
 }
@@ -139,17 +153,17 @@ fn foreign_names_and_classes_are_refused() {
         assert!(answer.authorities.is_empty());
     }
     let qname = LowerName::new(&name("hello.jit.test."));
-    let chaos = Question { name: &qname, qtype: RecordType::A, qclass: DNSClass::CH };
+    let chaos = question(&qname, RecordType::A, DNSClass::CH);
     assert_eq!(zone.answer(&chaos).rcode, ResponseCode::Refused);
 }
 
 #[test]
 fn bad_data_make_no_zone() {
-    let twice = Zone::build(data(vec![
-        service(1, &["a.jit.test."], true),
-        service(2, &["A.jit.test."], true),
-    ]));
-    assert!(matches!(twice, Err(ZoneError::Twice { .. })));
+    let alias = "www.jit.test.".parse::<Name>().unwrap();
+    let alias = Record::from_rdata(alias.clone(), 60, RData::CNAME(rdata::CNAME(alias)));
+    let mixed =
+        ZoneData { records: vec![alias], ..data(vec![service(1, &["www.jit.test."], true)]) };
+    assert!(matches!(Zone::build(mixed), Err(ZoneError::AliasNotAlone { .. })));
     let outside = Zone::build(data(vec![service(1, &["a.example."], true)]));
     assert!(matches!(outside, Err(ZoneError::OutOfZone { .. })));
     let nobody = ZoneData { name_servers: Vec::new(), ..data(Vec::new()) };
@@ -160,11 +174,11 @@ fn bad_data_make_no_zone() {
 fn list(data: &ZoneData) -> Vec<(Name, Record)> {
     let zone = Zone::build(data.clone()).unwrap();
     let apex = [RecordType::SOA, RecordType::NS];
-    let mut records: Vec<Record> =
-        apex.iter().flat_map(|qtype| ask(&zone, "jit.test.", *qtype).answers.to_vec()).collect();
+    let mut listed: Vec<Record> =
+        apex.iter().flat_map(|qtype| records(&ask(&zone, "jit.test.", *qtype).answers)).collect();
     for server in &data.name_servers {
         for qtype in [RecordType::A, RecordType::AAAA] {
-            records.extend(ask(&zone, &server.name.to_ascii(), qtype).answers.to_vec());
+            listed.extend(records(&ask(&zone, &server.name.to_ascii(), qtype).answers));
         }
     }
     for service in &data.services {
@@ -175,10 +189,10 @@ fn list(data: &ZoneData) -> Vec<(Name, Record)> {
             let v6 = service.ipv6.map(|a| {
                 Record::from_rdata(owner.to_lowercase(), service.ttl, RData::AAAA(a.into()))
             });
-            records.extend(v4.into_iter().chain(v6));
+            listed.extend(v4.into_iter().chain(v6));
         }
     }
-    records.into_iter().map(|record| (record.name.to_lowercase(), record)).collect()
+    listed.into_iter().map(|record| (record.name.to_lowercase(), record)).collect()
 }
 
 /// RFC 1034, section 4.3.2, read literally.
@@ -233,12 +247,12 @@ proptest! {
         let qname = name(qname.trim_start_matches('.'));
         let (rcode, expected) = reference(&data, &qname, qtype);
         let lower = LowerName::new(&qname);
-        let answer = zone.answer(&Question { name: &lower, qtype, qclass: DNSClass::IN });
+        let answer = zone.answer(&question(&lower, qtype, DNSClass::IN));
         prop_assert_eq!(answer.rcode, rcode);
-        let found: Vec<_> = answer.answers.iter().map(|record| record.data.clone()).collect();
+        let found: Vec<_> = records(&answer.answers).into_iter().map(|record| record.data).collect();
         prop_assert_eq!(found, expected);
         let negative = rcode != ResponseCode::Refused && answer.answers.is_empty();
         prop_assert_eq!(answer.authorities.len(), usize::from(negative));
-        prop_assert!(!answer.wake || names.iter().any(|owner| owner.to_lowercase() == qname.to_lowercase()));
+        prop_assert!(answer.wakes.is_empty() || names.iter().any(|owner| owner.to_lowercase() == qname.to_lowercase()));
     }
 }

@@ -1,0 +1,300 @@
+//! From a query's octets to a response's: checks what the protocol asks for, asks the zones, says whom the question wakes.
+//! Pure but for counting: nothing here waits, and whoever sends the response wakes afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hickory_proto::op::{
+    Header, HeaderCounts, Message, MessageType, Metadata, OpCode, Query, ResponseCode,
+};
+use hickory_proto::rr::{LowerName, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+use zone::{Answer, Kind, Placed, Question};
+
+use super::render::Draft;
+use super::{Arrival, DnsMetrics, Published, QueryWake, ServiceSignal, Transport, edns, labels};
+use crate::clock;
+use crate::config::AnswerMode;
+
+/// The longest message that a connection carries (RFC 1035, section 4.2.2).
+const LONGEST: usize = 65_535;
+
+/// Answers queries from what is published.
+#[derive(Clone)]
+pub struct Responder {
+    published: Arc<ArcSwap<Published>>,
+    wakes: mpsc::Sender<QueryWake>,
+    metrics: Arc<dyn DnsMetrics>,
+}
+
+impl std::fmt::Debug for Responder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responder").finish_non_exhaustive()
+    }
+}
+
+/// What is to be done about a query.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing: it was none, or nobody could use an answer.
+    Silence,
+    /// Send this.
+    Send(Reply),
+    /// Send this when the guest is ready, or after the cap. It has been woken.
+    Wait {
+        /// What to send.
+        reply: Reply,
+        /// Told when the guest is ready; dropped if it will not be.
+        ready: oneshot::Receiver<()>,
+        /// The longest wait.
+        cap: Duration,
+    },
+}
+
+/// A response, and what it leads to.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its octets.
+    pub message: Vec<u8>,
+    /// Whose names it answers for, to be told when it has left.
+    signals: Vec<Arc<ServiceSignal>>,
+    /// Whom it wakes when it has left.
+    wakes: Vec<QueryWake>,
+}
+
+impl Reply {
+    const fn of(message: Vec<u8>) -> Self {
+        Self { message, signals: Vec::new(), wakes: Vec::new() }
+    }
+}
+
+impl Responder {
+    /// A responder that answers from `published` and sends wakes to `wakes`.
+    #[must_use]
+    pub fn new(
+        published: Arc<ArcSwap<Published>>,
+        wakes: mpsc::Sender<QueryWake>,
+        metrics: Arc<dyn DnsMetrics>,
+    ) -> Self {
+        Self { published, wakes, metrics }
+    }
+
+    /// Answers a query.
+    #[must_use]
+    pub fn respond(&self, query: &[u8], arrival: &Arrival) -> Outcome {
+        // Fewer octets than a header cannot be answered: there is no id to answer to.
+        let Ok(header) = Header::read(&mut BinDecoder::new(query)) else { return Outcome::Silence };
+        if header.metadata.message_type == MessageType::Response {
+            // An answer to an answer could go on for ever.
+            return Outcome::Silence;
+        }
+        match Message::from_vec(query) {
+            Ok(query) => self.respond_to(&query, arrival),
+            Err(error) => {
+                debug!(%error, source = %arrival.source, "a query that cannot be read");
+                self.metrics.query("none", labels::rcode(ResponseCode::FormErr));
+                bare(&header.metadata, ResponseCode::FormErr)
+            }
+        }
+    }
+
+    /// To be called when a reply has been handed to its socket. A boot must not take the processor that the client
+    /// needs to read the answer, so wakes come after it.
+    pub fn sent(&self, reply: Reply) {
+        reply.wakes.into_iter().for_each(|wake| self.wake(wake));
+        let now = clock::now();
+        reply.signals.iter().for_each(|signal| signal.note_answer(now));
+    }
+
+    fn wake(&self, wake: QueryWake) {
+        if self.wakes.try_send(wake).is_err() {
+            // Full: thousands of wakes wait. The client's packet will wake it.
+            self.metrics.wake_dropped();
+        }
+    }
+
+    fn respond_to(&self, query: &Message, arrival: &Arrival) -> Outcome {
+        let outcome = match checked(query) {
+            Ok(question) => self.answer(query, question, arrival),
+            Err(rcode) => refuse(query, rcode, arrival),
+        };
+        let (qtype, rcode) = (query.queries.first().map(Query::query_type), rcode_of(&outcome));
+        self.metrics.query(qtype.map_or("none", labels::qtype), labels::rcode(rcode));
+        outcome
+    }
+
+    fn answer(&self, query: &Message, asked: &Query, arrival: &Arrival) -> Outcome {
+        let published = self.published.load();
+        let name = LowerName::new(asked.name());
+        let dnssec_ok = query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        let question = Question {
+            name: &name,
+            qtype: asked.query_type(),
+            qclass: asked.query_class(),
+            dnssec_ok,
+            rotation: rotation(arrival),
+        };
+        let Some(zone) = published.zones.find(&name, question.qtype) else {
+            return refuse(query, ResponseCode::Refused, arrival);
+        };
+        let answer = zone.answer(&question);
+        let Noted { signals, wakes, ready } = self.note(&published, &answer, &question, arrival);
+        let draft = draft(query, asked, &answer, dnssec_ok);
+        match write(draft, query, arrival) {
+            Outcome::Send(reply) => {
+                let reply = Reply { signals, wakes, ..reply };
+                match ready {
+                    Some((ready, cap)) => Outcome::Wait { reply, ready, cap },
+                    None => Outcome::Send(reply),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Notes a question that is a sign of use.
+    fn note(
+        &self,
+        published: &Published,
+        answer: &Answer<'_>,
+        question: &Question<'_>,
+        arrival: &Arrival,
+    ) -> Noted {
+        let mut noted = Noted::default();
+        for id in &answer.wakes {
+            let Some(service) = published.services.get(id) else { continue };
+            noted.signals.push(service.signal.clone());
+            if service.signal.note_query(arrival.received_at) {
+                continue;
+            }
+            let wake = |ready| QueryWake {
+                service: *id,
+                received_at: arrival.received_at,
+                qtype: question.qtype,
+                source: arrival.source.ip(),
+                credibility: arrival.credibility(),
+                ready,
+            };
+            match service.answer {
+                AnswerMode::Ready { cap } if noted.ready.is_none() => {
+                    let (sender, receiver) = oneshot::channel();
+                    self.wake(wake(Some(sender)));
+                    noted.ready = Some((receiver, cap));
+                }
+                AnswerMode::Now | AnswerMode::Ready { .. } => noted.wakes.push(wake(None)),
+            }
+        }
+        noted
+    }
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    signals: Vec<Arc<ServiceSignal>>,
+    /// To be sent after the answer.
+    wakes: Vec<QueryWake>,
+    /// Which the answer waits for, and how long.
+    ready: Option<(oneshot::Receiver<()>, Duration)>,
+}
+
+/// The one question that can be answered, or why there is none.
+fn checked(query: &Message) -> Result<&Query, ResponseCode> {
+    if query.metadata.op_code != OpCode::Query {
+        return Err(ResponseCode::NotImp);
+    }
+    // More than one question has no defined answer (RFC 9619).
+    let [question] = query.queries.as_slice() else { return Err(ResponseCode::FormErr) };
+    if query.edns.as_ref().is_some_and(|edns| !edns::is_known(edns)) {
+        return Err(ResponseCode::BADVERS);
+    }
+    match question.query_type() {
+        // Zone transfers and meta types other than ANY are not questions about a name.
+        RecordType::AXFR | RecordType::IXFR => Err(ResponseCode::Refused),
+        RecordType::OPT => Err(ResponseCode::FormErr),
+        _ => Ok(question),
+    }
+}
+
+/// Which of several records comes first: the same for questions of the same second, so that A and AAAA agree.
+fn rotation(arrival: &Arrival) -> u32 {
+    u32::try_from(arrival.received_at.as_nanos() / 1_000_000_000).unwrap_or_default()
+}
+
+fn draft(query: &Message, asked: &Query, answer: &Answer<'_>, dnssec_ok: bool) -> Draft {
+    let section = |placed: &[Placed<'_>]| {
+        placed.iter().flat_map(|placed| placed.records(dnssec_ok)).collect::<Vec<_>>()
+    };
+    Draft {
+        metadata: metadata(query, answer.rcode, answer.authoritative),
+        question: Some(asked.clone()),
+        answers: section(&answer.answers),
+        authorities: section(&answer.authorities),
+        additionals: section(&answer.additionals),
+        edns: None,
+        needs_additionals: answer.kind == Kind::Referral,
+    }
+}
+
+fn metadata(query: &Message, rcode: ResponseCode, authoritative: bool) -> Metadata {
+    let mut metadata = Metadata::response_from_request(&query.metadata);
+    metadata.response_code = rcode;
+    metadata.authoritative = authoritative;
+    metadata.recursion_available = false;
+    metadata
+}
+
+fn refuse(query: &Message, rcode: ResponseCode, arrival: &Arrival) -> Outcome {
+    // Several questions are not repeated: nobody knows what an answer to them would look like.
+    let question = match query.queries.as_slice() {
+        [question] => Some(question.clone()),
+        _ => None,
+    };
+    write(Draft::empty(metadata(query, rcode, false), question), query, arrival)
+}
+
+fn write(mut draft: Draft, query: &Message, arrival: &Arrival) -> Outcome {
+    let rcode = draft.metadata.response_code;
+    draft.edns = query.edns.as_ref().map(|asked| {
+        let mut edns = edns::answer_to(asked);
+        edns.set_rcode_high(rcode.high());
+        edns
+    });
+    let limit = match arrival.transport {
+        Transport::Udp => edns::limit(query.edns.as_ref()),
+        Transport::Tcp | Transport::Tls | Transport::Https => LONGEST,
+    };
+    match draft.write(limit) {
+        Ok(message) => Outcome::Send(Reply::of(message)),
+        Err(error) => {
+            debug!(%error, "a response cannot be written");
+            bare(&query.metadata, ResponseCode::ServFail)
+        }
+    }
+}
+
+/// A header that says what went wrong and nothing else.
+fn bare(query: &Metadata, rcode: ResponseCode) -> Outcome {
+    let mut metadata = Metadata::response_from_request(query);
+    metadata.response_code = rcode;
+    let header = Header { metadata, counts: HeaderCounts::default() };
+    let mut octets = Vec::new();
+    match header.emit(&mut BinEncoder::new(&mut octets)) {
+        Ok(()) => Outcome::Send(Reply::of(octets)),
+        // Twelve octets always fit.
+        Err(_) => Outcome::Silence,
+    }
+}
+
+/// The result code of a response, but for what its OPT record adds, which is BADVERS.
+fn rcode_of(outcome: &Outcome) -> ResponseCode {
+    match outcome {
+        Outcome::Send(reply) | Outcome::Wait { reply, .. } => {
+            let low = reply.message.get(3).map_or(0, |octet| octet & 0xf);
+            ResponseCode::from(0, low)
+        }
+        Outcome::Silence => ResponseCode::NoError,
+    }
+}
