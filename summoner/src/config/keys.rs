@@ -1,7 +1,11 @@
 //! Every key there is: its type, its default, and a sentence. The reference and the search for unknown keys both use
 //! this table, and tests hold it against the structures that are really read.
 
-use std::fmt::Write as _;
+mod reference;
+mod search;
+
+pub use reference::reference;
+pub use search::{find, is_table, nearest, short_form};
 
 /// What a value must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -408,128 +412,3 @@ pub const KEYS: &[Key] = &[
         "A guest that ends by itself sooner than this counts as a failed boot.",
     ),
 ];
-
-/// Tables that may be given as one value, each with the field that is meant.
-const SHORT_FORMS: &[(&str, &str)] = &[("services.*.hold", "mode")];
-
-/// The field that is meant if the table `path` is given as one value.
-#[must_use]
-pub fn short_form(path: &str) -> Option<&'static str> {
-    SHORT_FORMS.iter().find(|(table, _)| matches(table, path)).map(|(_, field)| *field)
-}
-
-/// The key that `path` is an instance of.
-#[must_use]
-pub fn find(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| matches(key.path, path))
-}
-
-/// Whether keys exist below `path`, so that it is a table.
-#[must_use]
-pub fn is_table(path: &str) -> bool {
-    let depth = path.split('.').count();
-    KEYS.iter().any(|key| {
-        let parts: Vec<_> = key.path.split('.').collect();
-        parts.len() > depth && matches(&parts[..depth].join("."), path)
-    })
-}
-
-/// The known key that looks most like an unknown one, if one looks like it at all.
-#[must_use]
-pub fn nearest(path: &str) -> Option<String> {
-    let wanted: Vec<&str> = path.split('.').collect();
-    // A likeness is judged by the part that is probably wrong, the last: all keys of a table are alike otherwise.
-    let last = wanted.last().map_or(0, |part| part.len());
-    let short = SHORT_FORMS.iter().map(|(table, _)| *table);
-    let candidates = KEYS.iter().map(|key| key.path).chain(short).filter_map(|known| {
-        // The user's own names stay as they are.
-        let parts: Vec<&str> = known.split('.').collect();
-        let filled: Vec<&str> = parts
-            .iter()
-            .enumerate()
-            .map(
-                |(index, part)| {
-                    if *part == "*" { wanted.get(index).copied().unwrap_or("*") } else { part }
-                },
-            )
-            .collect();
-        let filled = filled.join(".");
-        let distance = distance(&filled, path);
-        (distance * 2 <= last).then_some((distance, filled))
-    });
-    candidates.min().map(|(_, key)| key)
-}
-
-fn matches(pattern: &str, path: &str) -> bool {
-    // The user's own names may have dots in them (`zone.name_servers."ns.example.net."`).
-    if let Some(prefix) = pattern.strip_suffix(".*") {
-        return path
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.len() > 1 && rest.starts_with('.'));
-    }
-    let (mut pattern, mut path) = (pattern.split('.'), path.split('.'));
-    loop {
-        match (pattern.next(), path.next()) {
-            (None, None) => return true,
-            (Some(part), Some(name)) if part == "*" || part == name => {}
-            _ => return false,
-        }
-    }
-}
-
-/// Edits that turn one text into the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// The reference, as Markdown.
-#[must_use]
-pub fn reference() -> String {
-    let mut text = String::from(
-        "# Configuration\n\n\
-         A TOML file, named with `--config`. Then the environment: `SUMMONER_` and the key in capitals, `__` for each dot\n\
-         (`SUMMONER_DNS__LISTEN=127.0.0.1:53`). Then flags: `--set dns.listen=127.0.0.1:53`. The later one wins. In a variable or\n\
-         a flag, commas separate the items of a list.\n\n\
-         Unknown keys are errors. `summoner check` names every problem with its line and what to do. `SIGHUP` reads the\n\
-         configuration again: services and limits change at once, the rest (`state_dir`, `dns`, `network`, `admin`, `metrics`, `log`,\n\
-         `limits.ready_shells`, `limits.parked_shells`, `limits.hold_*`) at the next start. A file that is wrong leaves the old one in force.\n\n\
-         Durations have a unit of `us`, `ms`, `s`, `m`, `h` or `d`; sizes one of `B`, `KiB`, `MiB` or `GiB`; rates are so many in one of\n\
-         `s`, `m`, `h` or `d` (`\"40/s\"`). Relative paths are relative to the file's folder.\n\n\
-         <!-- Made from the table in summoner/src/config/keys.rs; a test compares. UPDATE_DOCS=1 cargo test writes it anew. -->\n",
-    );
-    let mut section = None;
-    for key in KEYS {
-        let this = match key.path.split('.').collect::<Vec<_>>()[..] {
-            [_] => "Top level".to_owned(),
-            ["services", ..] => "`[services.KEY]`".to_owned(),
-            [first, ..] => format!("`[{first}]`"),
-            [] => continue,
-        };
-        if section.as_ref() != Some(&this) {
-            // Writing to a String cannot fail.
-            let _ = write!(
-                text,
-                "\n## {this}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
-            );
-            section = Some(this);
-        }
-        let path = key.path.replace('*', "KEY");
-        let (kind, default, meaning) = (key.kind.label(), key.default, key.text);
-        let quoted =
-            default.starts_with(['"', '[']) || default.bytes().all(|octet| octet.is_ascii_digit());
-        let default = if quoted { format!("`{default}`") } else { default.to_owned() };
-        let _ = writeln!(text, "| `{path}` | {kind} | {default} | {meaning} |");
-    }
-    text
-}

@@ -1,0 +1,87 @@
+//! Which key is meant by a path, and which may have been meant.
+
+use super::{KEYS, Key};
+
+/// Tables that may be given as one value, each with the field that is meant.
+const SHORT_FORMS: &[(&str, &str)] = &[("services.*.hold", "mode")];
+
+/// The field that is meant if the table `path` is given as one value.
+#[must_use]
+pub fn short_form(path: &str) -> Option<&'static str> {
+    SHORT_FORMS.iter().find(|(table, _)| matches(table, path)).map(|(_, field)| *field)
+}
+
+/// The key that `path` is an instance of.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| matches(key.path, path))
+}
+
+/// Whether keys exist below `path`, so that it is a table.
+#[must_use]
+pub fn is_table(path: &str) -> bool {
+    let depth = path.split('.').count();
+    KEYS.iter().any(|key| {
+        let parts: Vec<_> = key.path.split('.').collect();
+        parts.len() > depth && matches(&parts[..depth].join("."), path)
+    })
+}
+
+/// The known key that looks most like an unknown one, if one looks like it at all.
+#[must_use]
+pub fn nearest(path: &str) -> Option<String> {
+    let wanted: Vec<&str> = path.split('.').collect();
+    // A likeness is judged by the part that is probably wrong, the last: all keys of a table are alike otherwise.
+    let last = wanted.last().map_or(0, |part| part.len());
+    let short = SHORT_FORMS.iter().map(|(table, _)| *table);
+    let candidates = KEYS.iter().map(|key| key.path).chain(short).filter_map(|known| {
+        // The user's own names stay as they are.
+        let parts: Vec<&str> = known.split('.').collect();
+        let filled: Vec<&str> = parts
+            .iter()
+            .enumerate()
+            .map(
+                |(index, part)| {
+                    if *part == "*" { wanted.get(index).copied().unwrap_or("*") } else { part }
+                },
+            )
+            .collect();
+        let filled = filled.join(".");
+        let distance = distance(&filled, path);
+        (distance * 2 <= last).then_some((distance, filled))
+    });
+    candidates.min().map(|(_, key)| key)
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    // The user's own names may have dots in them (`zone.name_servers."ns.example.net."`).
+    if let Some(prefix) = pattern.strip_suffix(".*") {
+        return path
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.len() > 1 && rest.starts_with('.'));
+    }
+    let (mut pattern, mut path) = (pattern.split('.'), path.split('.'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return true,
+            (Some(part), Some(name)) if part == "*" || part == name => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Edits that turn one text into the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
