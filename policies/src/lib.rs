@@ -4,6 +4,7 @@
 //! [`Instant`], [`ServiceId`] and [`Generation`]; and how durations, sizes and rates are written ([`units`]).
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod admission;
 pub mod backoff;
 pub mod budget;

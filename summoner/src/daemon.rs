@@ -150,10 +150,10 @@ pub async fn serve(
         packets: Box::new(uplink::Path { driver: driver.handle(), lan: lan.clone() }),
         metrics: metrics.clone(),
         snapshots: snapshots.clone(),
-        limits,
+        limits: limits.clone(),
         first_generation: deployer.first_generation(),
     });
-    orchestrator.configure(clock::now(), limits, deployments);
+    orchestrator.configure(clock::now(), &limits, deployments);
 
     check_snapshots(snapshots.clone(), metrics.clone());
     announce(&config, &udp, &kvm);
@@ -224,8 +224,9 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 fn limits(config: &Config) -> Limits {
-    let config::Limits { instances, memory, booting, wakes, .. } = config.limits;
-    Limits { admission: admission::Limits { instances, memory, booting }, wakes }
+    let config::Limits { instances, memory, booting, ref wakes, .. } = config.limits;
+    let admission = admission::Limits { instances, memory, booting };
+    Limits { admission, wakes: wakes.clone() }
 }
 
 async fn bind_dns(

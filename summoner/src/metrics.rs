@@ -28,6 +28,8 @@ pub struct Metrics {
     pub queries: IntCounterVec,
     /// `summoner_dns_wakes_dropped_total`: wakes by query that found the queue full.
     pub wakes_dropped: IntCounter,
+    /// `summoner_dns_wakes_withheld_total{reason}`: queries for a service that neither woke it nor counted as use.
+    pub wakes_withheld: IntCounterVec,
     /// `summoner_wakes_total{service,trigger,result}`
     pub wakes: IntCounterVec,
     /// `summoner_wakes_over_budget_total{credibility,budget,trigger,result}`: wakes that would have cost a boot, and were
@@ -90,6 +92,11 @@ impl Metrics {
                     "summoner_dns_wakes_dropped_total",
                     "Wakes by query that found the queue full; the client's packet wakes instead",
                 ),
+            ),
+            wakes_withheld: counters(
+                "summoner_dns_wakes_withheld_total",
+                "Queries for a service that neither woke it nor counted as use, by reason: denied (limits.wakes.deny), refresh (wake_on_refresh = false)",
+                &["reason"],
             ),
             wakes: counters(
                 "summoner_wakes_total",
@@ -197,6 +204,10 @@ impl DnsMetrics for Metrics {
 
     fn wake_dropped(&self) {
         self.wakes_dropped.inc();
+    }
+
+    fn wake_withheld(&self, reason: &'static str) {
+        self.wakes_withheld.with_label_values(&[reason]).inc();
     }
 }
 

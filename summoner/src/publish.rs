@@ -35,5 +35,6 @@ pub fn publish(config: &Config, deployments: &[Deployment]) -> Result<Published,
             (deployment.id, entry)
         })
         .collect();
-    Ok(Published { zones: Zones::new([Arc::new(zone)]), services: entries })
+    let access = config.limits.wakes.access.clone();
+    Ok(Published { zones: Zones::new([Arc::new(zone)]), services: entries, access })
 }

@@ -5,10 +5,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use ipnet::{Ipv4Net, Ipv6Net};
+use policies::access::AccessList;
 use policies::backoff::BackoffPolicy;
 use policies::budget::WakeLimits;
 use policies::stop::StopMode;
@@ -146,12 +148,14 @@ pub struct Limits {
 }
 
 /// `[limits.wakes]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wakes {
     /// How many may cost a boot.
     pub limits: WakeLimits,
     /// Whether those beyond are only counted.
     pub dry_run: bool,
+    /// Who may wake at all.
+    pub access: Arc<AccessList>,
 }
 
 /// `[admin]`

@@ -257,6 +257,18 @@ pub const KEYS: &[Key] = &[
         "Only counts what would be refused, to find limits that fit.",
     ),
     key(
+        "limits.wakes.deny",
+        Kind::List,
+        "[]",
+        "Source prefixes whose queries and packets wake nothing: `\"192.0.2.0/24\"`, `\"2001:db8::/32\"`, an address. A query is answered all the same, and does not count as use; what runs already serves everybody. For DNS the source is the resolver. See [WAKING.md](../WAKING.md).",
+    ),
+    key(
+        "limits.wakes.allow",
+        Kind::List,
+        "[]",
+        "Exceptions from `limits.wakes.deny`: of the prefixes that a source is in, the longest counts.",
+    ),
+    key(
         "admin.socket",
         Kind::Text,
         "\"/run/summoner/admin.sock\"",

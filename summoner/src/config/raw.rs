@@ -86,6 +86,8 @@ pub(super) struct Wakes {
     pub(super) prefix_rate: Option<String>,
     pub(super) prefix_burst: Option<u32>,
     pub(super) dry_run: Option<bool>,
+    pub(super) allow: Option<Vec<String>>,
+    pub(super) deny: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use policies::access::Access;
 use policies::budget::{Limit, Rate};
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
@@ -111,6 +112,8 @@ fn everything_can_be_said() {
         prefix_rate = "1/s"
         prefix_burst = 0
         dry_run = true
+        deny = ["0.0.0.0/0", "2001:db8::/32"]
+        allow = ["192.0.2.0/24"]
         [services.web]
         names = ["www", "@", "deep.down", "abs.jit.test."]
         image = "images/web"
@@ -158,6 +161,10 @@ fn everything_can_be_said() {
         (config.limits.ready_shells, config.limits.parked_shells),
         (WarmPolicy::Fixed(0), 3)
     );
+    let may = |address: &str| {
+        config.limits.wakes.access.access(address.parse().unwrap()) == Access::Allowed
+    };
+    assert!(may("192.0.2.1") && may("::1") && !may("198.51.100.1") && !may("2001:db8::1"));
 }
 
 #[test]
@@ -406,6 +413,9 @@ fn what_cannot_work_is_refused() {
         ("[limits.wakes]\nprefix_rate = \"5\"", "limits.wakes.prefix_rate"),
         ("[limits.wakes]\nproven_burst = -1", "limits.wakes.proven_burst"),
         ("[limits.wakes]\ndry_run = \"perhaps\"", "limits.wakes.dry_run"),
+        ("[limits.wakes]\ndeny = [\"192.0.2.1/24\"]", "limits.wakes.deny"),
+        ("[limits.wakes]\nallow = [\"192.0.2.0/24\"]", "limits.wakes.allow"),
+        ("[limits.wakes]\nallow = [\"::/0\"]\ndeny = [\"::/0\"]", "limits.wakes.allow"),
         ("snapshot = \"often\"", "services.web.snapshot"),
         ("[log]\nfilter = \"=nonsense=\"", "log.filter"),
         ("[dns]\nlisten = [\"localhost:53\"]", "dns.listen"),

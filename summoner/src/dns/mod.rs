@@ -23,6 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::rr::RecordType;
+use policies::access::AccessList;
 use policies::budget::Credibility;
 use policies::{Instant, ServiceId};
 use tokio::net::{TcpListener, UdpSocket};
@@ -47,6 +48,8 @@ pub struct Published {
     pub zones: Zones,
     /// The services that answers refer to.
     pub services: HashMap<ServiceId, ServiceEntry>,
+    /// Whose queries may wake and count as use.
+    pub access: Arc<AccessList>,
 }
 
 /// What a query needs to know of a service.
@@ -83,6 +86,8 @@ pub trait DnsMetrics: Send + Sync {
     fn query(&self, qtype: &'static str, rcode: &'static str);
     /// A wake found the queue full.
     fn wake_dropped(&self);
+    /// A query for a service neither woke it nor counted as use. The label is of a closed set.
+    fn wake_withheld(&self, reason: &'static str);
 }
 
 /// Why DNS ended.

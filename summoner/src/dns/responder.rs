@@ -10,6 +10,7 @@ use hickory_proto::op::{
 };
 use hickory_proto::rr::{LowerName, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
+use policies::access::Access;
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 use zone::{Answer, Kind, Placed, Question};
@@ -164,6 +165,13 @@ impl Responder {
         arrival: &Arrival,
     ) -> Noted {
         let mut noted = Noted::default();
+        if answer.wakes.is_empty() {
+            return noted;
+        }
+        if published.access.access(arrival.source.ip()) == Access::Denied {
+            self.metrics.wake_withheld("denied");
+            return noted;
+        }
         for id in &answer.wakes {
             let Some(service) = published.services.get(id) else { continue };
             noted.signals.push(service.signal.clone());

@@ -15,7 +15,7 @@ impl Orchestrator {
     ///
     /// A service whose guest would boot otherwise now (image, memory, command line or address) is stopped,
     /// so that the next wake brings up the new one; every other change is taken over in passing.
-    pub fn configure(&mut self, now: Instant, limits: Limits, deployments: Vec<Deployment>) {
+    pub fn configure(&mut self, now: Instant, limits: &Limits, deployments: Vec<Deployment>) {
         self.limits = limits.admission;
         self.budget.configure(now, &limits.wakes);
         self.show_prefixes(now);

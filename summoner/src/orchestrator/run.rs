@@ -84,7 +84,7 @@ async fn step(orchestrator: &mut Orchestrator, inputs: &mut Inputs) {
         Some(wake) = inputs.queries.recv() => orchestrator.handle_query(now(), wake),
         Some(request) = inputs.requests.recv() => orchestrator.handle_request(now(), request),
         Some(Configuration { limits, services, done }) = inputs.configurations.recv() => {
-            orchestrator.configure(now(), limits, services);
+            orchestrator.configure(now(), &limits, services);
             // Who asked may have stopped waiting.
             let _ = done.send(());
         }

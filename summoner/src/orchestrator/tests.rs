@@ -157,7 +157,7 @@ impl Stage {
             packets: Box::new(switch.clone()),
             metrics: Metrics::new(),
             snapshots: Arc::new(Store::open(folder.path()).unwrap()),
-            limits,
+            limits: limits.clone(),
             first_generation: Generation(1),
         });
         let deployments: Vec<_> = (0..services)
@@ -165,7 +165,7 @@ impl Stage {
             .collect();
         let signals = deployments.iter().map(|deployment| deployment.signal.clone()).collect();
         let now = Instant::from_nanos(1_000_000_000);
-        orchestrator.configure(now, limits, deployments);
+        orchestrator.configure(now, &limits, deployments);
         let (alive, wanted) = (Vec::new(), Vec::new());
         Self {
             orchestrator,
@@ -324,7 +324,7 @@ impl Stage {
 fn free() -> Wakes {
     let limit = Limit { rate: Rate::per_second(1_000_000).unwrap(), burst: 1_000_000 };
     let limits = WakeLimits { forgeable: limit, proven: limit, prefix: limit };
-    Wakes { limits, dry_run: false }
+    Wakes { limits, dry_run: false, access: Arc::default() }
 }
 
 const WIDE: admission::Limits =
@@ -396,11 +396,11 @@ fn a_stop_is_over_when_its_guest_is_gone_although_somebody_wants_the_next() {
 fn a_list_does_not_wait_for_a_service_that_went() {
     let mut stage = Stage::new(3, WIDE);
     let (reply, mut rows) = tokio::sync::oneshot::channel();
-    let (now, limits) = (stage.now, stage.limits);
+    let (now, limits) = (stage.now, stage.limits.clone());
     stage.orchestrator.handle_request(now, Request::List(reply));
     let of = |service: &Service| service.deployment.clone();
     let kept = stage.orchestrator.services.values().map(of).filter(|kept| kept.id.0 > 0).collect();
-    stage.orchestrator.configure(now, limits, kept);
+    stage.orchestrator.configure(now, &limits, kept);
     assert!(rows.try_recv().is_err(), "the switch has not answered yet");
     stage.settle();
     assert_eq!(rows.try_recv().unwrap().len(), 2);
@@ -461,8 +461,8 @@ proptest! {
                     });
                     let deployments = deployments.collect();
                     // Who is stopped for a change and still has a client packet in hold wakes again.
-                    let (now, limits) = (stage.now, stage.limits);
-                    stage.orchestrator.configure(now, limits, deployments);
+                    let (now, limits) = (stage.now, stage.limits.clone());
+                    stage.orchestrator.configure(now, &limits, deployments);
                     stage.wanted.clear();
                     stage.settle();
                 }

@@ -3,13 +3,15 @@
 //! Only a wake that leads to a boot which nobody else has asked for yet pays: the first one for a cold service, and the
 //! first one during a stop or a back-off. Who joins a boot or wants a guest that runs costs nothing and is never refused.
 //!
-//! A wake that is refused is counted and forgotten. A query is answered all the same; the switch goes on holding what it
+//! A wake of somebody who may not wake, or beyond the budget, is counted and forgotten. A query is answered all the same; the switch goes on holding what it
 //! holds, and asks again, once a second at most, while packets come, and when a client has proven who it is.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lifecycle::{Event, State};
+use policies::access::{Access, AccessList};
 use policies::budget::{Credibility, Exhausted, WakeBudget};
 use policies::{Instant, ServiceId, admission};
 use synjitsu::Trigger;
@@ -24,7 +26,7 @@ use crate::dns::QueryWake;
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What an orchestrator goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// What may run.
     pub admission: admission::Limits,
@@ -63,6 +65,8 @@ impl Wake {
 pub(super) struct Budget {
     wakes: WakeBudget,
     dry_run: bool,
+    /// Who may wake at all.
+    access: Arc<AccessList>,
     logged: Option<Instant>,
     /// Refusals since then.
     unlogged: u64,
@@ -71,12 +75,14 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(settings: &Wakes) -> Self {
         let wakes = WakeBudget::new(settings.limits);
-        Self { wakes, dry_run: settings.dry_run, logged: None, unlogged: 0 }
+        let access = settings.access.clone();
+        Self { wakes, dry_run: settings.dry_run, access, logged: None, unlogged: 0 }
     }
 
     pub(super) fn configure(&mut self, now: Instant, settings: &Wakes) {
         self.wakes.set_limits(now, settings.limits);
         self.dry_run = settings.dry_run;
+        self.access = settings.access.clone();
     }
 
     /// When what is shown of it changes by time alone.
@@ -149,6 +155,12 @@ impl Orchestrator {
     fn refuses(&mut self, now: Instant, id: ServiceId, wake: &Wake) -> bool {
         let Some(service) = self.services.get(&id) else { return false };
         let Some((source, credibility)) = wake.source else { return false };
+        if self.budget.access.access(source) == Access::Denied {
+            // Whatever the state: who may not wake may not ask for the next boot during a stop either.
+            let labels = [service.key(), wake.cause.label(), "denied"];
+            self.metrics.wakes.with_label_values(&labels).inc();
+            return true;
+        }
         if !leads_to_a_boot(service.lifecycle.state()) {
             return false;
         }

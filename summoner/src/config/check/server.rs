@@ -1,9 +1,11 @@
 //! The daemon's own tables: `dns`, `log`, `limits`, `zone`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
+use policies::access::{AccessError, AccessList, Prefix, PrefixError};
 use policies::budget::{Limit, WakeLimits};
 use policies::warm::WarmPolicy;
 use zone::{NameServer, Soa};
@@ -86,7 +88,40 @@ impl Checker<'_> {
             proven: Limit { rate: proven_rate?, burst: raw.proven_burst.unwrap_or(of_all) },
             prefix: Limit { rate: prefix_rate?, burst: raw.prefix_burst.unwrap_or(of_one) },
         };
-        Some(Wakes { limits, dry_run: raw.dry_run.unwrap_or(false) })
+        let access = self.access(raw)?;
+        Some(Wakes { limits, dry_run: raw.dry_run.unwrap_or(false), access: Arc::new(access) })
+    }
+
+    fn access(&mut self, raw: &raw::Wakes) -> Option<AccessList> {
+        let (deny_key, allow_key) = ("limits.wakes.deny", "limits.wakes.allow");
+        let deny = self.prefixes(deny_key, raw.deny.as_deref());
+        let allow = self.prefixes(allow_key, raw.allow.as_deref());
+        match AccessList::new(&deny?, &allow?) {
+            Ok(list) => Some(list),
+            Err(AccessError::Both(prefix)) => {
+                let expected = format!("prefixes that {deny_key} does not have");
+                self.note(allow_key, prefix, &expected, "remove it from one of them");
+                None
+            }
+            Err(AccessError::NotDenied(prefix)) => {
+                let expected = format!("exceptions from {deny_key}: who is not denied may wake");
+                let fix = "remove it, or deny a prefix around it; `deny = [\"0.0.0.0/0\", \"::/0\"]` denies everybody else";
+                self.note(allow_key, prefix, &expected, fix);
+                None
+            }
+        }
+    }
+
+    fn prefixes(&mut self, key: &str, texts: Option<&[String]>) -> Option<Vec<Prefix>> {
+        let parsed = texts.unwrap_or_default().iter().map(|text| {
+            let noted = |error: PrefixError| {
+                let fix = "write the first address of the prefix and its length";
+                self.note(key, format!("{text:?}"), &error.to_string(), fix);
+            };
+            text.parse().map_err(noted).ok()
+        });
+        // All of them are looked at before one stops it.
+        parsed.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// A number, or the word `adaptive`; its bounds are judged even while they are not used.

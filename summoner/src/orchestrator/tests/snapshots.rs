@@ -157,13 +157,13 @@ fn a_service_that_goes_or_keeps_nothing_any_more_takes_its_ready_guest_along() {
         Kind::ALL.into_iter().for_each(|kind| keep(&stage, service, kind, KEY));
     }
     let mut left = stage.orchestrator.services[&ServiceId(0)].deployment.clone();
-    let (now, limits) = (stage.now, stage.limits);
-    stage.orchestrator.configure(now, limits, vec![left.clone()]);
+    let (now, limits) = (stage.now, stage.limits.clone());
+    stage.orchestrator.configure(now, &limits, vec![left.clone()]);
     let suspended = |service: &str| (service.to_owned(), Kind::Suspended);
     let ready = ("service0".to_owned(), Kind::Ready);
     assert_eq!(kept(&stage), [ready, suspended("service0"), suspended("service1")]);
     left.settings.snapshot = false;
-    stage.orchestrator.configure(now, limits, vec![left]);
+    stage.orchestrator.configure(now, &limits, vec![left]);
     assert_eq!(kept(&stage), [suspended("service0"), suspended("service1")]);
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::rr::RecordType;
+use policies::access::{AccessList, Prefix};
 use policies::budget::Credibility;
 use tokio::sync::oneshot;
 
@@ -14,7 +15,7 @@ fn tight() -> Wakes {
     let rate = Rate::new(1, Duration::from_secs(3600)).unwrap();
     let one = Limit { rate, burst: 1 };
     let limits = WakeLimits { forgeable: one, proven: one, prefix: Limit { rate, burst: 10 } };
-    Wakes { limits, dry_run: false }
+    Wakes { limits, dry_run: false, access: Arc::default() }
 }
 
 fn stage(services: u32, wakes: Wakes) -> Stage {
@@ -148,6 +149,27 @@ fn a_dry_run_only_counts() {
 }
 
 #[test]
+fn who_is_denied_wakes_nothing_and_pays_nothing() {
+    let denied: Prefix = "192.0.1.0/24".parse().unwrap();
+    let access = Arc::new(AccessList::new(&[denied], &[]).unwrap());
+    let mut stage = stage(2, Wakes { access, ..tight() });
+    for how in [Trigger::TcpSyn, Trigger::TcpHandshake] {
+        trigger(&mut stage, 0, how, network(1));
+    }
+    assert_eq!((stage.state(0), stage.summoned), ("cold", 0));
+    let labels = ["service0", "tcp_syn", "denied"];
+    assert_eq!(stage.orchestrator.metrics.wakes.with_label_values(&labels).get(), 1);
+    // The budget of one token is whole, and an administrator is not asked where he is.
+    trigger(&mut stage, 1, Trigger::TcpSyn, network(2));
+    assert_eq!((stage.state(1), stage.summoned), ("summoning", 1));
+    let now = stage.now;
+    let (reply, _answer) = oneshot::channel();
+    let wake = Request::Wake { name: "service0".to_owned(), reply };
+    stage.orchestrator.handle_request(now, wake);
+    assert_eq!(stage.state(0), "summoning");
+}
+
+#[test]
 fn new_limits_hold_at_once() {
     let mut stage = stage(3, tight());
     trigger(&mut stage, 0, Trigger::TcpSyn, network(1));
@@ -158,7 +180,7 @@ fn new_limits_hold_at_once() {
     let now = stage.now;
     let deployments =
         stage.orchestrator.services.values().map(|service| service.deployment.clone()).collect();
-    stage.orchestrator.configure(now, Limits { admission: WIDE, wakes }, deployments);
+    stage.orchestrator.configure(now, &Limits { admission: WIDE, wakes }, deployments);
     stage.settle();
     for service in [1, 2] {
         trigger(&mut stage, service, Trigger::TcpSyn, network(1));
@@ -222,7 +244,7 @@ proptest! {
             proven: limit(proven),
             prefix: limit((1_000_000, 1_000_000)),
         };
-        let mut stage = stage(4, Wakes { limits, dry_run: false });
+        let mut stage = stage(4, Wakes { limits, dry_run: false, access: Arc::default() });
         let start = stage.now;
         for step in steps {
             match step {
