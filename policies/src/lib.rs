@@ -11,6 +11,7 @@ pub mod budget;
 mod id;
 pub mod idle;
 pub mod parking;
+pub mod refresh;
 pub mod stop;
 mod time;
 pub mod units;

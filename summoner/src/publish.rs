@@ -30,6 +30,7 @@ pub fn publish(config: &Config, deployments: &[Deployment]) -> Result<Published,
             let entry = ServiceEntry {
                 signal: deployment.signal.clone(),
                 answer: deployment.settings.answer,
+                wake_on_refresh: deployment.settings.wake_on_refresh,
                 key: deployment.settings.key.clone(),
             };
             (deployment.id, entry)

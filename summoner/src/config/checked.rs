@@ -223,6 +223,8 @@ pub struct Service {
     pub answer: AnswerMode,
     /// What wakes it.
     pub wake: WakeTriggers,
+    /// Whether a query that only keeps a cache fresh wakes it, and counts as use.
+    pub wake_on_refresh: bool,
     /// How long a guest may take until it is ready.
     pub boot_timeout: Duration,
     /// How first packets are held.

@@ -374,6 +374,12 @@ pub const KEYS: &[Key] = &[
         "What wakes the service: a query for an address (`\"dns\"`), the first packet of a connection or a datagram (`\"packet\"`), an echo request (`\"ping\"`). The first packets of connections are held in any case.",
     ),
     key(
+        "services.*.wake_on_refresh",
+        Kind::Flag,
+        "true",
+        "Whether queries count that look as if they only kept a resolver's cache fresh: those of a network that asked the same about one TTL ago. With `false` they are answered, and neither wake the service nor keep its guest. See [WAKING.md](../WAKING.md).",
+    ),
+    key(
         "services.*.boot_timeout",
         Kind::Duration,
         "\"10s\"",

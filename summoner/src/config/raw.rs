@@ -128,6 +128,7 @@ pub(super) struct Service {
     pub(super) answer: Option<String>,
     pub(super) ready_cap: Option<String>,
     pub(super) wake: Option<Vec<String>>,
+    pub(super) wake_on_refresh: Option<bool>,
     pub(super) boot_timeout: Option<String>,
     pub(super) hold: Hold,
     pub(super) backoff: Backoff,

@@ -57,7 +57,7 @@ fn little_is_needed_and_the_rest_has_defaults() {
     assert_eq!(web.idle, Duration::from_secs(10));
     assert!(web.count_open_connections && web.wake.dns && web.wake.packet);
     assert_eq!(web.answer, AnswerMode::Now);
-    assert!(web.snapshot && web.stop == StopMode::Destroy);
+    assert!(web.snapshot && web.wake_on_refresh && web.stop == StopMode::Destroy);
     assert_eq!(
         (config.limits.ready_shells, config.limits.parked_shells),
         (WarmPolicy::Fixed(2), 16)
@@ -131,6 +131,7 @@ fn everything_can_be_said() {
         answer = "ready"
         ready_cap = "250ms"
         wake = ["packet", "ping"]
+        wake_on_refresh = false
         boot_timeout = "20s"
         [services.web.hold]
         mode = "syn"
@@ -156,7 +157,7 @@ fn everything_can_be_said() {
     assert_eq!(config.admin.socket, Path::new("/run/x.sock"));
     assert_eq!(config.zone.name_servers.len(), 2);
     let grace = Duration::from_secs(3);
-    assert!(!web.snapshot && web.stop == StopMode::Shutdown { grace });
+    assert!(!web.snapshot && !web.wake_on_refresh && web.stop == StopMode::Shutdown { grace });
     assert_eq!(
         (config.limits.ready_shells, config.limits.parked_shells),
         (WarmPolicy::Fixed(0), 3)

@@ -59,6 +59,8 @@ pub struct ServiceEntry {
     pub signal: Arc<ServiceSignal>,
     /// When a query that wakes is answered.
     pub answer: AnswerMode,
+    /// Whether a query that only keeps a cache fresh wakes it, and counts as use.
+    pub wake_on_refresh: bool,
     /// Its key.
     pub key: String,
 }

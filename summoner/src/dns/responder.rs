@@ -1,7 +1,7 @@
 //! From a query's octets to a response's: checks what the protocol asks for, asks the zones, says whom the question wakes.
 //! Pure but for counting: nothing here waits, and whoever sends the response wakes afterwards.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,7 +10,9 @@ use hickory_proto::op::{
 };
 use hickory_proto::rr::{LowerName, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
+use policies::ServiceId;
 use policies::access::Access;
+use policies::refresh::Refreshes;
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 use zone::{Answer, Kind, Placed, Question};
@@ -29,6 +31,8 @@ pub struct Responder {
     published: Arc<ArcSwap<Published>>,
     wakes: mpsc::Sender<QueryWake>,
     metrics: Arc<dyn DnsMetrics>,
+    /// Shared: the queries of one network come by any socket. Locked for services only that have `wake_on_refresh = false`.
+    refreshes: Arc<Mutex<Refreshes>>,
 }
 
 impl std::fmt::Debug for Responder {
@@ -80,7 +84,7 @@ impl Responder {
         wakes: mpsc::Sender<QueryWake>,
         metrics: Arc<dyn DnsMetrics>,
     ) -> Self {
-        Self { published, wakes, metrics }
+        Self { published, wakes, metrics, refreshes: Arc::default() }
     }
 
     /// Answers a query.
@@ -174,6 +178,10 @@ impl Responder {
         }
         for id in &answer.wakes {
             let Some(service) = published.services.get(id) else { continue };
+            if !service.wake_on_refresh && self.is_refresh(*id, answer, question, arrival) {
+                self.metrics.wake_withheld("refresh");
+                continue;
+            }
             noted.signals.push(service.signal.clone());
             if service.signal.note_query(arrival.received_at) {
                 continue;
@@ -196,6 +204,23 @@ impl Responder {
             }
         }
         noted
+    }
+
+    /// Whether a question only keeps a cache fresh.
+    fn is_refresh(
+        &self,
+        service: ServiceId,
+        answer: &Answer<'_>,
+        question: &Question<'_>,
+        arrival: &Arrival,
+    ) -> bool {
+        // A cache keeps all that led to the answer, or that there is none.
+        let kept = if answer.answers.is_empty() { &answer.authorities } else { &answer.answers };
+        let ttl = kept.iter().map(|placed| placed.rrset.ttl()).min().unwrap_or_default();
+        let ttl = Duration::from_secs(u64::from(ttl));
+        let (now, source) = (arrival.received_at, arrival.source.ip());
+        let mut refreshes = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
+        refreshes.is_refresh(now, source, service, question.qtype.into(), ttl)
     }
 }
 

@@ -70,6 +70,7 @@ impl Checker<'_> {
             snapshot: raw.snapshot.unwrap_or(true),
             answer: if ready? { AnswerMode::Ready { cap } } else { AnswerMode::Now },
             wake: wake?,
+            wake_on_refresh: raw.wake_on_refresh.unwrap_or(true),
             boot_timeout: boot_timeout?,
             hold: hold?,
             backoff: backoff?,
