@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use policies::admission;
@@ -26,7 +27,7 @@ use crate::engine::hvt::{EngineError, Hvt, StockSettings};
 use crate::metrics::Metrics;
 use crate::orchestrator::run::{Configuration, Inputs, run};
 use crate::orchestrator::{Limits, Orchestrator, Parts};
-use crate::publish::publish;
+use crate::publish::{PublishError, Publisher};
 use crate::snapshots::{Machine, Store, StoreError};
 use crate::state::{State, StateError};
 use crate::{clock, entropy, metrics_page, packet_events, uplink};
@@ -53,9 +54,9 @@ pub enum DaemonError {
     /// The configuration cannot be deployed.
     #[error(transparent)]
     Deploy(#[from] deploy::DeployError),
-    /// The zone's data do not make a zone.
+    /// The zones cannot be published.
     #[error(transparent)]
-    Zone(#[from] zone::ZoneError),
+    Publish(#[from] PublishError),
     /// The network cannot be set up.
     #[error("cannot set up the service network")]
     Network(#[from] DeviceError),
@@ -121,10 +122,13 @@ pub async fn serve(
 ) -> Result<(), DaemonError> {
     let kvm = monitor::probe::check()?;
     raise_open_files();
-    let mut deployer = Deployer::new(State::open(&config.state_dir)?, Machine::this());
+    let state = State::open(&config.state_dir)?;
+    let mut publisher = Publisher::new(state.clone());
+    let mut deployer = Deployer::new(state, Machine::this());
     let snapshots = Arc::new(Store::open(&config.state_dir)?);
     let deployments = deployer.deploy(&config)?;
-    let published = Arc::new(ArcSwap::from_pointee(publish(&config, &deployments)?));
+    let first = publisher.publish(&config, &deployments, SystemTime::now())?;
+    let published = Arc::new(ArcSwap::from_pointee(first));
     let metrics = Metrics::new();
 
     let (udp, tcp) = bind_dns(&config.dns.listen).await?;
@@ -172,7 +176,8 @@ pub async fn serve(
         };
         helpers.spawn(metrics_page::serve(listener, metrics, refresh));
     }
-    let reloader = Reloader { source, running: config, deployer, published, configuration_sender };
+    let reloader =
+        Reloader { source, running: config, deployer, publisher, published, configuration_sender };
     helpers.spawn(reloader.run(hangups));
     stocked.await;
     println!("ready");
@@ -314,6 +319,7 @@ struct Reloader {
     source: Source,
     running: Config,
     deployer: Deployer,
+    publisher: Publisher,
     published: Arc<ArcSwap<Published>>,
     configuration_sender: mpsc::Sender<Configuration>,
 }
@@ -337,7 +343,8 @@ impl Reloader {
         }
         config.keep_fixed(&self.running);
         let deployments = self.deployer.deploy(&config).map_err(|error| crate::report(&error))?;
-        let published = publish(&config, &deployments).map_err(|error| crate::report(&error))?;
+        let published = self.publisher.publish(&config, &deployments, SystemTime::now());
+        let published = published.map_err(|error| crate::report(&error))?;
         // The orchestrator first: a name must not be published before its address is attached.
         let going_down = || "the daemon is going down".to_owned();
         let (done, in_force) = oneshot::channel();

@@ -55,7 +55,7 @@ impl Deployer {
     /// # Errors
     /// When an address or an image is missing; nothing has changed then.
     pub fn deploy(&mut self, config: &Config) -> Result<Vec<Deployment>, DeployError> {
-        let assigned = addresses::assign(config, self.state.addresses())?;
+        let assigned = addresses::assign(config, &self.state.addresses())?;
         let images = load_images(config)?;
         self.state.remember(&assigned)?;
         let services = config.services.iter();

@@ -1,13 +1,15 @@
-//! What the daemon remembers across restarts: which address each service has, and how often it started.
+//! What the daemon remembers across restarts: which address each service has, which serial each zone, and how often it
+//! started.
 //!
 //! One small JSON file in the state folder, replaced whole. Nothing in it is needed to serve: without it
-//! automatic addresses are chosen anew, in the same stable way.
+//! automatic addresses are chosen anew, in the same stable way, and serials go on from the time of day.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use policies::Generation;
 use rustix::fs::{FlockOperation, flock};
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::config::addresses::Assigned;
+use crate::publish::serial::Version;
 
 /// Generations that one life of the daemon may use: 2^32 boots.
 const GENERATIONS_PER_EPOCH: u64 = 1 << 32;
@@ -61,13 +64,33 @@ pub struct Remembered {
     pub starts: u32,
     /// The addresses of each service ever configured, by key.
     pub addresses: BTreeMap<String, Assigned>,
+    /// The newest version of each zone ever published, by apex.
+    pub serials: BTreeMap<String, Version>,
 }
 
-/// The state folder, locked for this daemon as long as the value lives.
-#[derive(Debug)]
+impl Remembered {
+    /// What a daemon has remembered in `folder`, whether it runs or not; nothing is changed.
+    ///
+    /// # Errors
+    /// When the file is there but cannot be read.
+    pub fn peek(folder: &Path) -> Result<Self, StateError> {
+        let file = folder.join("state.json");
+        let octets = read_octets(&file)?;
+        // What cannot be understood is set aside by the daemon, not here.
+        Ok(octets.and_then(|octets| serde_json::from_slice(&octets).ok()).unwrap_or_default())
+    }
+}
+
+/// The state folder, locked for this daemon as long as one of the values that share it lives.
+#[derive(Debug, Clone)]
 pub struct State {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     file: PathBuf,
-    remembered: Remembered,
+    remembered: Mutex<Remembered>,
     _lock: OwnedFd,
 }
 
@@ -83,53 +106,78 @@ impl State {
             .map_err(|source| StateError::Folder { path: folder.to_owned(), source })?;
         let lock = lock(folder)?;
         let file = folder.join("state.json");
-        let mut state = Self { remembered: read(&file)?, file, _lock: lock };
-        state.remembered.starts = state.remembered.starts.wrapping_add(1);
-        state.save()?;
+        let remembered = Mutex::new(read(&file)?);
+        let state = Self { shared: Arc::new(Shared { file, remembered, _lock: lock }) };
+        state.change(|remembered| remembered.starts = remembered.starts.wrapping_add(1))?;
         Ok(state)
+    }
+
+    /// What is remembered now.
+    #[must_use]
+    pub fn remembered(&self) -> Remembered {
+        self.shared.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The addresses that services have had.
     #[must_use]
-    pub const fn addresses(&self) -> &BTreeMap<String, Assigned> {
-        &self.remembered.addresses
+    pub fn addresses(&self) -> BTreeMap<String, Assigned> {
+        self.remembered().addresses
     }
 
     /// The first generation of this life of the daemon: above all of its former lives.
     #[must_use]
     pub fn first_generation(&self) -> Generation {
-        Generation(u64::from(self.remembered.starts) * GENERATIONS_PER_EPOCH + 1)
+        Generation(u64::from(self.remembered().starts) * GENERATIONS_PER_EPOCH + 1)
     }
 
     /// Remembers the addresses of the services that are configured now; those of former ones stay.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn remember(&mut self, addresses: &BTreeMap<String, Assigned>) -> Result<(), StateError> {
-        let before = self.remembered.addresses.clone();
-        // An address that was given to another service since is no longer a former service's own.
-        self.remembered.addresses.retain(|key, old| {
-            addresses.contains_key(key)
-                || !addresses.values().any(|new| {
-                    (old.ipv4.is_some() && old.ipv4 == new.ipv4)
-                        || (old.ipv6.is_some() && old.ipv6 == new.ipv6)
-                })
-        });
-        self.remembered.addresses.extend(addresses.iter().map(|(key, new)| (key.clone(), *new)));
-        if self.remembered.addresses == before { Ok(()) } else { self.save() }
+    pub fn remember(&self, addresses: &BTreeMap<String, Assigned>) -> Result<(), StateError> {
+        self.change(|remembered| {
+            // An address that was given to another service since is no longer a former service's own.
+            remembered.addresses.retain(|key, old| {
+                addresses.contains_key(key)
+                    || !addresses.values().any(|new| {
+                        (old.ipv4.is_some() && old.ipv4 == new.ipv4)
+                            || (old.ipv6.is_some() && old.ipv6 == new.ipv6)
+                    })
+            });
+            remembered.addresses.extend(addresses.iter().map(|(key, new)| (key.clone(), *new)));
+        })
     }
 
-    /// Replaces the file whole, so that a crash leaves the old one or the new one.
-    fn save(&self) -> Result<(), StateError> {
-        let failed = |source| StateError::File { what: "write", path: self.file.clone(), source };
-        let text =
-            serde_json::to_string_pretty(&self.remembered).map_err(|error| failed(error.into()))?;
-        let new = self.file.with_extension("json.new");
-        let mut file = File::create(&new).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&new, &self.file).map_err(failed)
+    /// Remembers the versions of the zones that are published now; those of former ones stay.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn remember_serials(&self, serials: BTreeMap<String, Version>) -> Result<(), StateError> {
+        self.change(|remembered| remembered.serials.extend(serials))
     }
+
+    /// Changes what is remembered, and replaces the file whole, so that a crash leaves the old one or the new one.
+    fn change(&self, change: impl FnOnce(&mut Remembered)) -> Result<(), StateError> {
+        // A panic elsewhere leaves a whole value here: it is replaced in one assignment.
+        let mut remembered = self.shared.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = remembered.clone();
+        change(&mut new);
+        if new != *remembered {
+            save(&self.shared.file, &new)?;
+            *remembered = new;
+        }
+        Ok(())
+    }
+}
+
+fn save(path: &Path, remembered: &Remembered) -> Result<(), StateError> {
+    let failed = |source| StateError::File { what: "write", path: path.to_owned(), source };
+    let text = serde_json::to_string_pretty(remembered).map_err(|error| failed(error.into()))?;
+    let new = path.with_extension("json.new");
+    let mut file = File::create(&new).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&new, path).map_err(failed)
 }
 
 fn lock(folder: &Path) -> Result<OwnedFd, StateError> {
@@ -147,13 +195,18 @@ fn lock(folder: &Path) -> Result<OwnedFd, StateError> {
     }
 }
 
+/// The file's content, if it is there.
+fn read_octets(file: &Path) -> Result<Option<Vec<u8>>, StateError> {
+    match fs::read(file) {
+        Ok(octets) => Ok(Some(octets)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StateError::File { what: "read", path: file.to_owned(), source }),
+    }
+}
+
 fn read(file: &Path) -> Result<Remembered, StateError> {
     let failed = |source| StateError::File { what: "read", path: file.to_owned(), source };
-    let octets = match fs::read(file) {
-        Ok(octets) => octets,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Remembered::default()),
-        Err(error) => return Err(failed(error)),
-    };
+    let Some(octets) = read_octets(file)? else { return Ok(Remembered::default()) };
     match serde_json::from_slice(&octets) {
         Ok(remembered) => Ok(remembered),
         Err(error) => {
@@ -178,23 +231,23 @@ mod tests {
     #[test]
     fn addresses_and_generations_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path()).unwrap();
         let first = state.first_generation();
         state.remember(&assigned(9)).unwrap();
         drop(state);
         let state = State::open(folder.path()).unwrap();
-        assert_eq!(state.addresses(), &assigned(9));
+        assert_eq!(state.addresses(), assigned(9));
         assert!(state.first_generation().0 - first.0 >= GENERATIONS_PER_EPOCH);
     }
 
     #[test]
     fn an_address_has_one_owner() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = State::open(folder.path()).unwrap();
+        let state = State::open(folder.path()).unwrap();
         state.remember(&assigned(9)).unwrap();
         let taken = BTreeMap::from([("new".to_owned(), assigned(9)["service9"])]);
         state.remember(&taken).unwrap();
-        assert_eq!(state.addresses(), &taken);
+        assert_eq!(state.addresses(), taken);
     }
 
     #[test]

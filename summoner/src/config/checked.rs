@@ -17,6 +17,8 @@ use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
 use synjitsu::{HoldMode, Overflow};
 use synjitsu_device::lan::ServicesMac;
+
+use crate::publish::serial::SerialChoice;
 use zone::{NameServer, Soa, ZoneData};
 
 /// A checked configuration. Each field is the key of the same name; see `docs/reference/config.md`.
@@ -56,8 +58,10 @@ pub struct ZoneSettings {
     pub apex: Name,
     /// Seconds.
     pub ttl: u32,
-    /// Start of authority.
+    /// Start of authority, but for its serial.
     pub soa: Soa,
+    /// How the serial is chosen.
+    pub serial: SerialChoice,
     /// At least one.
     pub name_servers: Vec<NameServer>,
 }

@@ -93,7 +93,12 @@ pub const KEYS: &[Key] = &[
         "\"hostmaster\"",
         "SOA: the mailbox of who is responsible, its `@` written as a dot.",
     ),
-    key("zone.serial", Kind::Number, "1", "SOA: version of the zone's content."),
+    key(
+        "zone.serial",
+        Kind::NumberOrWord,
+        "\"auto\"",
+        "SOA: version of the zone's content. `\"auto\"`: another one whenever the content is another, also across restarts; seconds since 1970 if that is higher. Or a number.",
+    ),
     key("zone.refresh", Kind::Number, "3600", "SOA: seconds after which a secondary asks again."),
     key(
         "zone.retry",

@@ -31,7 +31,7 @@ pub(super) struct Zone {
     pub(super) ttl: Option<u32>,
     pub(super) mname: Option<String>,
     pub(super) rname: Option<String>,
-    pub(super) serial: Option<u32>,
+    pub(super) serial: Option<String>,
     pub(super) refresh: Option<u32>,
     pub(super) retry: Option<u32>,
     pub(super) expire: Option<u32>,

@@ -25,7 +25,7 @@ pub use rrset::RrSet;
 
 use std::collections::HashMap;
 
-use hickory_proto::rr::{LowerName, Record, RecordType};
+use hickory_proto::rr::{LowerName, RData, Record, RecordType};
 use policies::ServiceId;
 
 /// A zone, ready to be asked.
@@ -79,6 +79,21 @@ impl Zone {
         let apex = self.nodes.get(&self.apex).and_then(|node| node.get(RecordType::SOA));
         let soa = apex.and_then(|rrset| rrset.records.first());
         soa.expect("a zone is built with its SOA")
+    }
+
+    /// Gives the zone a serial, in its SOA and in its negative answers. Signatures of the SOA are gone then.
+    pub fn set_serial(&mut self, serial: u32) {
+        let apex = self.nodes.get_mut(&self.apex).map(|node| &mut node.rrsets);
+        let stored = apex.into_iter().flatten();
+        let of_soa = stored.filter(|rrset| rrset.record_type == RecordType::SOA);
+        for rrset in of_soa.chain([&mut self.negative]) {
+            rrset.signatures.clear();
+            for record in &mut rrset.records {
+                if let RData::SOA(soa) = &mut record.data {
+                    soa.serial = serial;
+                }
+            }
+        }
     }
 
     /// All RRsets, in no order: those of the apex, of services, of other names, and glue.

@@ -13,6 +13,7 @@ use zone::{NameServer, Soa};
 use super::super::checked::{Dns, Limits, Log, LogFormat, Wakes, ZoneSettings};
 use super::super::raw;
 use super::{Checker, MIB};
+use crate::publish::serial::SerialChoice;
 
 impl Checker<'_> {
     pub(super) fn dns(&mut self, raw: &raw::Dns) -> Option<Dns> {
@@ -214,15 +215,30 @@ impl Checker<'_> {
         let expire = self.seconds("zone.expire", raw.expire, 86_400);
         let ttl = self.ttl("zone.ttl", raw.ttl, 60);
         let minimum = self.ttl("zone.minimum", raw.minimum, 30);
+        let serial = self.serial(raw.serial.as_deref());
         let soa = Soa {
             mname: mname?,
             rname: rname?,
-            serial: raw.serial.unwrap_or(1),
+            // Chosen when the content is known.
+            serial: 0,
             refresh: refresh?,
             retry: retry?,
             expire: expire?,
             minimum: minimum?,
         };
-        Some(ZoneSettings { apex, ttl: ttl?, soa, name_servers })
+        Some(ZoneSettings { apex, ttl: ttl?, soa, serial: serial?, name_servers })
+    }
+
+    fn serial(&mut self, text: Option<&str>) -> Option<SerialChoice> {
+        let text = text.unwrap_or("auto");
+        if text == "auto" {
+            return Some(SerialChoice::Auto);
+        }
+        let parsed = text.parse().ok().map(SerialChoice::Fixed);
+        if parsed.is_none() {
+            let expected = "\"auto\", or a number up to 4294967295";
+            self.note("zone.serial", format!("{text:?}"), expected, "write \"auto\"");
+        }
+        parsed
     }
 }
