@@ -22,7 +22,8 @@ use tracing::{error, info, warn};
 use crate::admin::{self, AdminError};
 use crate::config::{self, Attach, Config, ConfigError};
 use crate::deploy::{self, Deployer};
-use crate::dns::{self, Published};
+use crate::dns::stream::tls::{Identity, TlsError};
+use crate::dns::{self, Published, Streams};
 use crate::engine::hvt::{EngineError, Hvt, StockSettings};
 use crate::metrics::Metrics;
 use crate::orchestrator::run::{Configuration, Inputs, run};
@@ -76,6 +77,9 @@ pub enum DaemonError {
     /// No guest can be run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The admin socket cannot be made.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -131,7 +135,8 @@ pub async fn serve(
     let published = Arc::new(ArcSwap::from_pointee(first));
     let metrics = Metrics::new();
 
-    let (udp, tcp) = bind_dns(&config.dns.listen).await?;
+    let sockets = bind_dns(&config.dns).await?;
+    let identity = sockets.streams.identity.clone();
     let admin = admin::bind(&config.admin.socket)?;
     let page = bind_metrics(config.metrics.listen).await?;
     let hangups = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
@@ -160,10 +165,9 @@ pub async fn serve(
     orchestrator.configure(clock::now(), &limits, deployments);
 
     check_snapshots(snapshots.clone(), metrics.clone());
-    announce(&config, &udp, &kvm);
+    announce(&config, &sockets, &kvm);
     let (stop, stopped) = watch::channel(false);
     let responder = dns::Responder::new(published.clone(), wakes, Arc::new(metrics.clone()));
-    let sockets = dns::Sockets { udp, tcp };
     let dns_server = tokio::spawn(dns::serve_apart(responder, sockets, until(stopped.clone())));
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(admin::serve(admin, request_sender));
@@ -176,8 +180,15 @@ pub async fn serve(
         };
         helpers.spawn(metrics_page::serve(listener, metrics, refresh));
     }
-    let reloader =
-        Reloader { source, running: config, deployer, publisher, published, configuration_sender };
+    let reloader = Reloader {
+        source,
+        running: config,
+        deployer,
+        publisher,
+        published,
+        configuration_sender,
+        identity,
+    };
     helpers.spawn(reloader.run(hangups));
     stocked.await;
     println!("ready");
@@ -234,19 +245,41 @@ fn limits(config: &Config) -> Limits {
     Limits { admission, wakes: wakes.clone() }
 }
 
-async fn bind_dns(
-    listen: &[SocketAddr],
-) -> Result<(Vec<UdpSocket>, Vec<TcpListener>), DaemonError> {
+/// The certificate is read first: what cannot be served need not be listened for.
+async fn bind_dns(config: &config::Dns) -> Result<dns::Sockets, DaemonError> {
+    let identity = match &config.identity {
+        Some(files) => Some(Arc::new(Identity::load(&files.certificate, &files.key)?)),
+        None => None,
+    };
     let (mut udp, mut tcp) = (Vec::new(), Vec::new());
-    for &address in listen {
+    for &address in &config.listen {
         let failed = |source| DaemonError::Bind { what: "DNS", address, source };
         let socket = UdpSocket::bind(address).await.map_err(failed)?;
         // With port 0 the kernel chooses one: TCP takes the same.
-        let address = socket.local_addr().map_err(failed)?;
-        tcp.push(TcpListener::bind(address).await.map_err(failed)?);
+        tcp.push(listen("DNS", socket.local_addr().map_err(failed)?).await?);
         udp.push(socket);
     }
-    Ok((udp, tcp))
+    let mut tls = Vec::new();
+    for &address in &config.tls {
+        tls.push(listen("DNS over TLS", address).await?);
+    }
+    let mut https = Vec::new();
+    for &address in &config.https.listen {
+        https.push(listen("DNS over HTTPS", address).await?);
+    }
+    let config::Tcp { connections, prefix_connections, idle } = config.tcp;
+    let https_path = config.https.path.clone();
+    let streams =
+        Streams { tcp, tls, https, https_path, identity, connections, prefix_connections, idle };
+    Ok(dns::Sockets { udp, streams })
+}
+
+async fn listen(
+    what: &'static str,
+    address: SocketAddr,
+) -> Result<std::net::TcpListener, DaemonError> {
+    let failed = |source| DaemonError::Bind { what, address, source };
+    TcpListener::bind(address).await.and_then(TcpListener::into_std).map_err(failed)
 }
 
 async fn bind_metrics(listen: Option<SocketAddr>) -> Result<Option<TcpListener>, DaemonError> {
@@ -291,7 +324,7 @@ fn start_switch(
     }
 }
 
-fn announce(config: &Config, udp: &[UdpSocket], kvm: &monitor::probe::KvmInfo) {
+fn announce(config: &Config, sockets: &dns::Sockets, kvm: &monitor::probe::KvmInfo) {
     let services = match config.services.len() {
         1 => "1 service".to_owned(),
         count => format!("{count} services"),
@@ -301,9 +334,15 @@ fn announce(config: &Config, udp: &[UdpSocket], kvm: &monitor::probe::KvmInfo) {
         env!("CARGO_PKG_VERSION"),
         config.zone.apex
     );
-    for socket in udp {
+    for socket in &sockets.udp {
         if let Ok(address) = socket.local_addr() {
             println!("dns      {address} (udp, tcp)");
+        }
+    }
+    let Streams { tls, https, .. } = &sockets.streams;
+    for (listeners, what) in [(tls, "tls"), (https, "https")] {
+        for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+            println!("dns      {address} ({what})");
         }
     }
     let ipv6 = config.network.ipv6.map(|net| format!(" and {net}")).unwrap_or_default();
@@ -322,11 +361,15 @@ struct Reloader {
     publisher: Publisher,
     published: Arc<ArcSwap<Published>>,
     configuration_sender: mpsc::Sender<Configuration>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl Reloader {
     async fn run(mut self, mut hangups: tokio::signal::unix::Signal) {
         while hangups.recv().await.is_some() {
+            if let Some(Err(error)) = self.identity.as_ref().map(|identity| identity.reload()) {
+                error!(error = %crate::report(&error), "the certificate was not replaced");
+            }
             match self.reload().await {
                 Ok(()) => info!(services = self.running.services.len(), "configuration reloaded"),
                 Err(reason) => {

@@ -30,6 +30,10 @@ pub struct Metrics {
     pub wakes_dropped: IntCounter,
     /// `summoner_dns_wakes_withheld_total{reason}`: queries for a service that neither woke it nor counted as use.
     pub wakes_withheld: IntCounterVec,
+    /// `summoner_dns_connections{transport}`: that are open.
+    pub connections: IntGaugeVec,
+    /// `summoner_dns_connections_closed_total{transport,reason}`
+    pub connections_closed: IntCounterVec,
     /// `summoner_wakes_total{service,trigger,result}`
     pub wakes: IntCounterVec,
     /// `summoner_wakes_over_budget_total{credibility,budget,trigger,result}`: wakes that would have cost a boot, and were
@@ -97,6 +101,16 @@ impl Metrics {
                 "summoner_dns_wakes_withheld_total",
                 "Queries for a service that neither woke it nor counted as use, by reason: denied (limits.wakes.deny), refresh (wake_on_refresh = false)",
                 &["reason"],
+            ),
+            connections: gauges(
+                "summoner_dns_connections",
+                "Open DNS connections by transport (tcp, tls, https)",
+                &["transport"],
+            ),
+            connections_closed: counters(
+                "summoner_dns_connections_closed_total",
+                "DNS connections that ended, by transport and reason (client, idle, displaced, broken, handshake, nonsense)",
+                &["transport", "reason"],
             ),
             wakes: counters(
                 "summoner_wakes_total",
@@ -208,6 +222,15 @@ impl DnsMetrics for Metrics {
 
     fn wake_withheld(&self, reason: &'static str) {
         self.wakes_withheld.with_label_values(&[reason]).inc();
+    }
+
+    fn connection_opened(&self, transport: &'static str) {
+        self.connections.with_label_values(&[transport]).inc();
+    }
+
+    fn connection_closed(&self, transport: &'static str, reason: &'static str) {
+        self.connections.with_label_values(&[transport]).dec();
+        self.connections_closed.with_label_values(&[transport, reason]).inc();
     }
 }
 

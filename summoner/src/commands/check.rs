@@ -3,12 +3,17 @@
 use super::Failure;
 use crate::config::addresses;
 use crate::daemon::Source;
+use crate::dns::stream::tls::Identity;
 use crate::image::LoadedImage;
 
 pub(super) fn run(source: &Source) -> Result<(), Failure> {
     let config = source.load().map_err(|error| Failure::configuration(&error))?;
     let assigned = addresses::assign(&config, &std::collections::BTreeMap::new())
         .map_err(|error| Failure::configuration(&error))?;
+    if let Some(files) = &config.dns.identity {
+        Identity::load(&files.certificate, &files.key)
+            .map_err(|error| Failure::configuration(&error))?;
+    }
     println!("zone {}", config.zone.apex);
     for (key, service) in &config.services {
         let image =

@@ -66,7 +66,9 @@ const fn exit_for(error: &DaemonError) -> Exit {
         | DaemonError::Engine(_)
         | DaemonError::Bind { .. }
         | DaemonError::Admin(_) => Exit::Unavailable,
-        DaemonError::Deploy(_) | DaemonError::Publish(_) => Exit::Configuration,
+        DaemonError::Deploy(_) | DaemonError::Publish(_) | DaemonError::Tls(_) => {
+            Exit::Configuration
+        }
         DaemonError::Signals(_) | DaemonError::Dns(_) | DaemonError::Switch(_) => Exit::Internal,
     }
 }

@@ -1,5 +1,6 @@
 //! From texts to checked values; every problem is noted and the look goes on.
 
+mod dns;
 mod network;
 mod server;
 mod service;

@@ -49,6 +49,43 @@ pub struct Config {
 pub struct Dns {
     /// Addresses that answer, over UDP and TCP.
     pub listen: Vec<SocketAddr>,
+    /// Connections, of all kinds.
+    pub tcp: Tcp,
+    /// Addresses that answer over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// Addresses that answer over HTTPS.
+    pub https: Https,
+    /// Who the server is, for TLS and HTTPS; there if either has addresses.
+    pub identity: Option<IdentityFiles>,
+}
+
+/// `[dns.tcp]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tcp {
+    /// At once.
+    pub connections: u32,
+    /// At once, of one source prefix.
+    pub prefix_connections: u32,
+    /// How long a client may be silent, or take nothing.
+    pub idle: Duration,
+}
+
+/// `[dns.https]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Https {
+    /// Addresses.
+    pub listen: Vec<SocketAddr>,
+    /// The path of the URI.
+    pub path: String,
+}
+
+/// `dns.tls.certificate` and `dns.tls.key`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// PEM, with all certificates but the root's.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
 }
 
 /// `[zone]`

@@ -22,8 +22,9 @@ mod tests;
 use std::path::Path;
 
 pub use checked::{
-    AddressChoice, Admin, AnswerMode, Attach, Config, Dns, Hold, ImageRef, Limits, Log, LogFormat,
-    MetricsSettings, Network, Service, WakeTriggers, Wakes, ZoneSettings,
+    AddressChoice, Admin, AnswerMode, Attach, Config, Dns, Hold, Https, IdentityFiles, ImageRef,
+    Limits, Log, LogFormat, MetricsSettings, Network, Service, Tcp, WakeTriggers, Wakes,
+    ZoneSettings,
 };
 pub use problem::{ConfigError, Place, Problem};
 

@@ -22,6 +22,32 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Dns {
     pub(super) listen: Option<Vec<String>>,
+    pub(super) tcp: Tcp,
+    pub(super) tls: Tls,
+    pub(super) https: Https,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tcp {
+    pub(super) connections: Option<u32>,
+    pub(super) prefix_connections: Option<u32>,
+    pub(super) idle: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) listen: Option<Vec<String>>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Https {
+    pub(super) listen: Option<Vec<String>>,
+    pub(super) path: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

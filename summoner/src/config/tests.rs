@@ -70,6 +70,9 @@ fn everything_can_be_said() {
     let text = r#"
         state_dir = "state"
         dns.listen = ["127.0.0.1:53", "[::1]:53"]
+        dns.tcp = { connections = 9, prefix_connections = 3, idle = "2s" }
+        dns.tls = { listen = ["127.0.0.1:853"], certificate = "dns.pem", key = "dns.key" }
+        dns.https = { listen = ["[::1]:443"], path = "/ask" }
         metrics.listen = "127.0.0.1:9177"
         admin.socket = "/run/x.sock"
         log = { filter = "summoner=debug", format = "json" }
@@ -420,6 +423,12 @@ fn what_cannot_work_is_refused() {
         ("snapshot = \"often\"", "services.web.snapshot"),
         ("[log]\nfilter = \"=nonsense=\"", "log.filter"),
         ("[dns]\nlisten = [\"localhost:53\"]", "dns.listen"),
+        ("[dns.tcp]\nconnections = 0", "dns.tcp.connections"),
+        ("[dns.tcp]\nidle = \"1ms\"", "dns.tcp.idle"),
+        ("[dns.tls]\nlisten = [\"127.0.0.1:853\"]", "dns.tls.listen"),
+        ("[dns.tls]\nkey = \"x\"", "dns.tls.key"),
+        ("[dns.https]\nlisten = [\"127.0.0.1:443\"]", "dns.https.listen"),
+        ("[dns.https]\npath = \"dns?\"", "dns.https.path"),
     ] {
         let image = if line.starts_with("image") { "" } else { "image = \"builtin:hello\"\n" };
         let text = format!("[zone]\napex = \"jit.test\"\n[services.web]\n{image}{line}\n");

@@ -1,6 +1,7 @@
 //! How a query came, and how well its source is known.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use policies::Instant;
 use policies::budget::Credibility;
@@ -18,6 +19,28 @@ pub enum Transport {
     Https,
 }
 
+impl Transport {
+    /// Its word in metrics and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Https => "https",
+        }
+    }
+
+    /// Whether nobody on the way can read it.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        match self {
+            Self::Udp | Self::Tcp => false,
+            Self::Tls | Self::Https => true,
+        }
+    }
+}
+
 /// How a query came.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
@@ -27,6 +50,8 @@ pub struct Arrival {
     pub transport: Transport,
     /// When.
     pub received_at: Instant,
+    /// How long the connection it came by may be silent, if it came by one whose client may ask (RFC 7828).
+    pub idle: Option<Duration>,
 }
 
 impl Arrival {

@@ -1,11 +1,21 @@
 //! EDNS(0) (RFC 6891): what a client offers, and what we answer.
 
+use std::time::Duration;
+
 use hickory_proto::op::Edns;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+
+use super::Arrival;
 
 /// The largest UDP payload that we send or take, in octets: it fits every path without fragments (DNS Flag Day 2020).
 const PAYLOAD: u16 = 1232;
 /// What everybody can take (RFC 1035, section 4.2.1; RFC 6891, section 6.2.3).
 const LEAST_PAYLOAD: u16 = 512;
+
+/// What a padded response's length is a multiple of (RFC 8467, section 4.1).
+const BLOCK: usize = 468;
+/// Octets of an option before its data: code and length.
+const OPTION_HEADER: usize = 4;
 
 /// The OPT record for an answer to a query with `asked`.
 pub(super) fn answer_to(asked: &Edns) -> Edns {
@@ -14,6 +24,31 @@ pub(super) fn answer_to(asked: &Edns) -> Edns {
     edns.set_version(0);
     edns.set_dnssec_ok(asked.flags().dnssec_ok);
     edns
+}
+
+/// Adds what depends on how the query came: how long its connection may be silent, if the client asks (RFC 7828,
+/// section 3.3.1).
+pub(super) fn tell_about_connection(edns: &mut Edns, asked: &Edns, arrival: &Arrival) {
+    if let (Some(idle), Some(_)) = (arrival.idle, asked.option(EdnsCode::Keepalive)) {
+        let tenths = idle.as_millis() / Duration::from_millis(100).as_millis();
+        let tenths = u16::try_from(tenths).unwrap_or(u16::MAX);
+        let option = EdnsOption::Unknown(EdnsCode::Keepalive.into(), tenths.to_be_bytes().into());
+        edns.options_mut().insert(option);
+    }
+}
+
+/// Whether a response has to be padded: its query was, and nobody on the way can read it (RFC 7830, section 4).
+pub(super) fn is_to_be_padded(asked: Option<&Edns>, arrival: &Arrival) -> bool {
+    arrival.transport.is_encrypted()
+        && asked.is_some_and(|asked| asked.option(EdnsCode::Padding).is_some())
+}
+
+/// Adds padding to a response of `length` octets without it, so that its length says little (RFC 8467, section 4.1).
+pub(super) fn pad(edns: &mut Edns, length: usize) {
+    let unpadded = length + OPTION_HEADER;
+    let padding = unpadded.next_multiple_of(BLOCK) - unpadded;
+    let option = EdnsOption::Unknown(EdnsCode::Padding.into(), vec![0; padding]);
+    edns.options_mut().insert(option);
 }
 
 /// How many octets a datagram to a client with this OPT record may have.

@@ -14,7 +14,7 @@ mod labels;
 mod render;
 mod responder;
 mod signal;
-mod stream;
+pub mod stream;
 mod udp;
 
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ use hickory_proto::rr::RecordType;
 use policies::access::AccessList;
 use policies::budget::Credibility;
 use policies::{Instant, ServiceId};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use zone::Zones;
@@ -34,6 +34,7 @@ use zone::Zones;
 pub use arrival::{Arrival, Transport};
 pub use responder::{Outcome, Reply, Responder};
 pub use signal::ServiceSignal;
+pub use stream::Streams;
 
 use crate::config::AnswerMode;
 
@@ -90,6 +91,10 @@ pub trait DnsMetrics: Send + Sync {
     fn wake_dropped(&self);
     /// A query for a service neither woke it nor counted as use. The label is of a closed set.
     fn wake_withheld(&self, reason: &'static str);
+    /// A connection was accepted. The label is of a closed set.
+    fn connection_opened(&self, transport: &'static str);
+    /// A connection ended. Both labels are of closed sets.
+    fn connection_closed(&self, transport: &'static str, reason: &'static str);
 }
 
 /// Why DNS ended.
@@ -111,8 +116,8 @@ pub enum ServeError {
 pub struct Sockets {
     /// UDP.
     pub udp: Vec<UdpSocket>,
-    /// TCP.
-    pub tcp: Vec<TcpListener>,
+    /// Connections.
+    pub streams: Streams,
 }
 
 /// Answers on all sockets until `shutdown`, in a thread of its own: an answer never waits for a summon that is under way.
@@ -125,21 +130,17 @@ pub async fn serve_apart(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let failed = |source| ServeError::Thread { source };
-    let Sockets { udp, tcp } = sockets;
+    let Sockets { udp, streams } = sockets;
     let udp: Vec<_> =
         udp.into_iter().map(UdpSocket::into_std).collect::<Result<_, _>>().map_err(failed)?;
-    let tcp: Vec<_> =
-        tcp.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>().map_err(failed)?;
     let (done, ended) = oneshot::channel();
     let serving = move || -> Result<(), ServeError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         runtime.block_on(async {
             let udp = udp.into_iter().map(UdpSocket::from_std);
-            let tcp = tcp.into_iter().map(TcpListener::from_std);
             let udp = udp.collect::<Result<_, _>>().map_err(failed)?;
-            let tcp = tcp.collect::<Result<_, _>>().map_err(failed)?;
-            serve(responder, Sockets { udp, tcp }, shutdown).await
+            serve(responder, Sockets { udp, streams }, shutdown).await
         })
     };
     std::thread::Builder::new()
@@ -163,16 +164,14 @@ pub async fn serve_apart(
 /// When a socket fails for good.
 pub async fn serve(
     responder: Responder,
-    Sockets { udp, tcp }: Sockets,
+    Sockets { udp, streams }: Sockets,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let mut drivers = JoinSet::new();
     for socket in udp {
         drivers.spawn(udp::serve(responder.clone(), socket));
     }
-    for listener in tcp {
-        drivers.spawn(stream::serve(responder.clone(), listener));
-    }
+    stream::serve(responder, streams, &mut drivers)?;
     tokio::select! {
         () = shutdown => Ok(()),
         Some(_) = drivers.join_next() => Err(ServeError::Socket),

@@ -8,6 +8,8 @@ use hickory_proto::ProtoError;
 use hickory_proto::op::{Edns, Message, Metadata, Query};
 use hickory_proto::rr::{Name, Record};
 
+use super::edns;
+
 /// Length of the header: where the question begins (RFC 1035, section 4.1.1).
 const HEADER: usize = 12;
 
@@ -23,6 +25,8 @@ pub(super) struct Draft {
     pub(super) edns: Option<Edns>,
     /// Whether the client cannot do without the additional section: it has the addresses of a referral (RFC 9471).
     pub(super) needs_additionals: bool,
+    /// Whether its length must not tell what it is.
+    pub(super) padded: bool,
 }
 
 impl Draft {
@@ -36,6 +40,7 @@ impl Draft {
             additionals: Vec::new(),
             edns: None,
             needs_additionals: false,
+            padded: false,
         }
     }
 
@@ -60,6 +65,12 @@ impl Draft {
         }
         if octets.len() > limit {
             octets = message.truncate().to_vec()?;
+        }
+        if let (true, Some(edns)) = (self.padded, &mut message.edns) {
+            edns::pad(edns, octets.len());
+            let padded = message.to_vec()?;
+            // What fits only without is better than nothing.
+            octets = if padded.len() <= limit { padded } else { octets };
         }
         if let Some(name) = asked {
             write_name_at(&mut octets, HEADER, &name);

@@ -87,6 +87,11 @@ impl Responder {
         Self { published, wakes, metrics, refreshes: Arc::default() }
     }
 
+    /// What counts.
+    pub(super) fn metrics(&self) -> Arc<dyn DnsMetrics> {
+        self.metrics.clone()
+    }
+
     /// Answers a query.
     #[must_use]
     pub fn respond(&self, query: &[u8], arrival: &Arrival) -> Outcome {
@@ -267,6 +272,7 @@ fn draft(query: &Message, asked: &Query, answer: &Answer<'_>, dnssec_ok: bool) -
         authorities: section(&answer.authorities),
         additionals: section(&answer.additionals),
         edns: None,
+        padded: false,
         needs_additionals: answer.kind == Kind::Referral,
     }
 }
@@ -293,8 +299,10 @@ fn write(mut draft: Draft, query: &Message, arrival: &Arrival) -> Outcome {
     draft.edns = query.edns.as_ref().map(|asked| {
         let mut edns = edns::answer_to(asked);
         edns.set_rcode_high(rcode.high());
+        edns::tell_about_connection(&mut edns, asked, arrival);
         edns
     });
+    draft.padded = edns::is_to_be_padded(query.edns.as_ref(), arrival);
     let limit = match arrival.transport {
         Transport::Udp => edns::limit(query.edns.as_ref()),
         Transport::Tcp | Transport::Tls | Transport::Https => LONGEST,

@@ -26,8 +26,12 @@ pub(super) async fn serve(responder: Responder, socket: UdpSocket) {
         for _ in 0..BURST {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, source)) if is_answerable(source) => {
-                    let arrival =
-                        Arrival { source, transport: Transport::Udp, received_at: clock::now() };
+                    let arrival = Arrival {
+                        source,
+                        transport: Transport::Udp,
+                        received_at: clock::now(),
+                        idle: None,
+                    };
                     match responder.respond(&buffer[..length], &arrival) {
                         Outcome::Silence => {}
                         Outcome::Send(reply) => send(&responder, &socket, source, reply),

@@ -271,6 +271,20 @@ pub(crate) fn process_exists(process: u32) -> bool {
     Path::new("/proc").join(process.to_string()).exists()
 }
 
+/// Whether a program is not installed, with a line that says that the test is skipped.
+pub(crate) fn lacks(programs: &[&str]) -> bool {
+    let folders: Vec<_> = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default();
+    let places = [folders, vec![PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]].concat();
+    let is_there = |program: &str| places.iter().any(|folder| folder.join(program).exists());
+    let missing: Vec<_> = programs.iter().filter(|program| !is_there(program)).collect();
+    if !missing.is_empty() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED {}: needs {missing:?}", test_name());
+    }
+    !missing.is_empty()
+}
+
 fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root, to make a network namespace in this thread".to_owned());

@@ -1,4 +1,4 @@
-//! The daemon's own tables: `dns`, `log`, `limits`, `zone`.
+//! The daemon's own tables: `log`, `limits`, `zone`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,29 +10,12 @@ use policies::budget::{Limit, WakeLimits};
 use policies::warm::WarmPolicy;
 use zone::{NameServer, Soa};
 
-use super::super::checked::{Dns, Limits, Log, LogFormat, Wakes, ZoneSettings};
+use super::super::checked::{Limits, Log, LogFormat, Wakes, ZoneSettings};
 use super::super::raw;
 use super::{Checker, MIB};
 use crate::publish::serial::SerialChoice;
 
 impl Checker<'_> {
-    pub(super) fn dns(&mut self, raw: &raw::Dns) -> Option<Dns> {
-        let default = vec!["127.0.0.1:5353".to_owned()];
-        let texts = raw.listen.as_ref().unwrap_or(&default);
-        if texts.is_empty() {
-            self.note(
-                "dns.listen",
-                "an empty list",
-                "at least one address and port",
-                "name where queries come in",
-            );
-            return None;
-        }
-        let listen: Vec<_> =
-            texts.iter().map(|text| self.socket_address("dns.listen", text)).collect();
-        Some(Dns { listen: listen.into_iter().collect::<Option<_>>()? })
-    }
-
     pub(super) fn log(&mut self, raw: &raw::Log) -> Option<Log> {
         let filter = raw.filter.clone().unwrap_or_else(|| "info".to_owned());
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&filter) {
