@@ -13,6 +13,7 @@
 mod answer;
 mod build;
 mod catalogue;
+pub mod history;
 mod rrset;
 
 #[cfg(test)]
