@@ -109,6 +109,9 @@ impl Zone {
                 _ => break,
             }
         }
+        if question.dnssec_ok {
+            self.prove(&name, &mut answer);
+        }
         answer
     }
 
@@ -153,6 +156,15 @@ impl Zone {
         let rotation = question.rotation as usize;
         if is_address_like(question.qtype) {
             self.wake(node, rotation, answer);
+        }
+        if question.qtype == RecordType::RRSIG
+            && let Some(signatures) = Self::some_signatures(&node.rrsets)
+        {
+            answer.kind = Kind::Data;
+            answer.rcode = ResponseCode::NoError;
+            let owner = expanded.map(|name| Name::from(name.clone()));
+            answer.answers.push(Placed { rrset: Cow::Owned(signatures), owner, rotation: 0 });
+            return None;
         }
         let Some(rrset) = found else {
             self.negative(Kind::NoData, answer);
@@ -251,7 +263,7 @@ impl Zone {
         answer.authorities.push(Placed::as_stored(&self.negative));
     }
 
-    fn closest_encloser(&self, name: &LowerName) -> &LowerName {
+    pub(crate) fn closest_encloser(&self, name: &LowerName) -> &LowerName {
         let mut ancestor = name.base_name();
         loop {
             match self.nodes.get_key_value(&ancestor) {
@@ -280,7 +292,7 @@ impl Answer<'_> {
 }
 
 /// The source of synthesis below a name (RFC 4592, section 3.3.1).
-fn wildcard_of(encloser: &LowerName) -> Option<LowerName> {
+pub(crate) fn wildcard_of(encloser: &LowerName) -> Option<LowerName> {
     // A name so long that no label fits has nothing below it, a wildcard neither.
     Name::from(encloser.clone()).prepend_label("*").ok().map(|name| LowerName::new(&name))
 }

@@ -128,7 +128,7 @@ impl Zone {
         let is_cut =
             |(name, node): (&LowerName, &Node)| *name != apex && node.get(RecordType::NS).is_some();
         let has_cuts = nodes.iter().any(is_cut);
-        Ok(Self { apex, negative, nodes, has_cuts, wake_all: data.wake_all })
+        Ok(Self { apex, negative, nodes, has_cuts, wake_all: data.wake_all, chain: None })
     }
 }
 

@@ -15,6 +15,7 @@ mod build;
 mod catalogue;
 pub mod history;
 mod rrset;
+mod signed;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use answer::{Answer, Kind, Placed, Question};
 pub use build::{NameServer, ServiceRecords, Soa, ZoneData, ZoneError};
 pub use catalogue::Zones;
 pub use rrset::RrSet;
+pub use signed::{SignError, Signing, Validity, ZoneKey};
 
 use std::collections::HashMap;
 
@@ -42,6 +44,8 @@ pub struct Zone {
     has_cuts: bool,
     /// Of several services behind one name: whether a question wakes all of them, or the one that is named first.
     wake_all: bool,
+    /// The names in canonical order, if the zone is signed.
+    chain: Option<signed::Chain>,
 }
 
 /// What is at a name.
