@@ -52,6 +52,15 @@ impl Family {
     }
 }
 
+impl Prefix {
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (family, bits) = Family::of(address);
+        family == self.family && family.first(bits, self.length) == self.first
+    }
+}
+
 /// Why a text is not a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrefixError;

@@ -24,11 +24,11 @@ mod tests;
 
 use std::net::IpAddr;
 
+pub(crate) use bucket::Bucket;
 pub use bucket::{Limit, Rate};
 pub use prefix::{SourcePrefix, TRACKED_PREFIXES};
 
 use crate::Instant;
-use bucket::Bucket;
 use prefix::Prefixes;
 
 /// Whether a wake's source may be somebody else's address.

@@ -12,6 +12,7 @@ mod id;
 pub mod idle;
 pub mod parking;
 pub mod refresh;
+pub mod response_rate;
 pub mod stop;
 mod time;
 pub mod units;

@@ -167,7 +167,9 @@ pub async fn serve(
     check_snapshots(snapshots.clone(), metrics.clone());
     announce(&config, &sockets, &kvm);
     let (stop, stopped) = watch::channel(false);
-    let responder = dns::Responder::new(published.clone(), wakes, Arc::new(metrics.clone()));
+    let settings = Arc::new(config.dns.settings.clone());
+    let counted = Arc::new(metrics.clone());
+    let responder = dns::Responder::new(published.clone(), wakes, counted, settings);
     let dns_server = tokio::spawn(dns::serve_apart(responder, sockets, until(stopped.clone())));
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(admin::serve(admin, request_sender));

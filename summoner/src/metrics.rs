@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
+use policies::response_rate::ResponseClass;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 use tracing::warn;
 
-use crate::dns::DnsMetrics;
+use crate::dns::{DnsMetrics, Limited};
 use crate::snapshots::Rejected;
 
 /// From 50 µs to 300 s: a pooled snapshot is at one end, a cold boot on a loaded board at the other.
@@ -34,6 +35,8 @@ pub struct Metrics {
     pub connections: IntGaugeVec,
     /// `summoner_dns_connections_closed_total{transport,reason}`
     pub connections_closed: IntCounterVec,
+    /// `summoner_dns_rate_limited_total{class,result}`: responses beyond the rate of their source's network.
+    pub rate_limited: IntCounterVec,
     /// `summoner_wakes_total{service,trigger,result}`
     pub wakes: IntCounterVec,
     /// `summoner_wakes_over_budget_total{credibility,budget,trigger,result}`: wakes that would have cost a boot, and were
@@ -89,6 +92,11 @@ impl Metrics {
                 "summoner_dns_queries_total",
                 "DNS queries by type and result code",
                 &["qtype", "rcode"],
+            ),
+            rate_limited: counters(
+                "summoner_dns_rate_limited_total",
+                "Responses beyond dns.rate_limit, by kind and what became of them (slipped, dropped, dry_run)",
+                &["class", "result"],
             ),
             wakes_dropped: register(
                 &registry,
@@ -231,6 +239,10 @@ impl DnsMetrics for Metrics {
     fn connection_closed(&self, transport: &'static str, reason: &'static str) {
         self.connections.with_label_values(&[transport]).dec();
         self.connections_closed.with_label_values(&[transport, reason]).inc();
+    }
+
+    fn rate_limited(&self, class: ResponseClass, limited: Limited, count: u64) {
+        self.rate_limited.with_label_values(&[class.label(), limited.label()]).inc_by(count);
     }
 }
 

@@ -113,3 +113,15 @@ proptest! {
         prop_assert_eq!(list.access(IpAddr::V4(Ipv4Addr::new(address, 0, 0, 0))), expected);
     }
 }
+
+#[test]
+fn a_prefix_contains_its_own_family() {
+    let contains = |prefix: &str, address: &str| {
+        prefix.parse::<Prefix>().unwrap().contains(address.parse().unwrap())
+    };
+    assert!(
+        contains("192.0.2.0/24", "192.0.2.255") && contains("192.0.2.0/24", "::ffff:192.0.2.1")
+    );
+    assert!(contains("::/0", "2001:db8::1") && contains("2001:db8::1", "2001:db8::1"));
+    assert!(!contains("192.0.2.0/24", "192.0.3.0") && !contains("::/0", "192.0.2.1"));
+}

@@ -53,6 +53,14 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// As many at once as come in a second, and at least one.
+    #[must_use]
+    pub fn of_a_second(rate: Rate) -> Self {
+        // Rounded up, because the interval was.
+        let count = Duration::from_secs(1).as_nanos().div_ceil(rate.interval().as_nanos().max(1));
+        Self { rate, burst: u32::try_from(count).unwrap_or(u32::MAX).max(1) }
+    }
+
     /// Nanoseconds until an empty bucket is full.
     fn refill(&self) -> u64 {
         // A burst that takes longer than can be said is a smaller one: less than was allowed, never more.
@@ -62,23 +70,23 @@ impl Limit {
 
 /// A bucket; a new one is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// Full from then on; what lies ahead of it is what is missing.
     full_at: Instant,
 }
 
 impl Bucket {
-    pub(super) const fn full_at(self) -> Instant {
+    pub(crate) const fn full_at(self) -> Instant {
         self.full_at
     }
 
-    pub(super) fn has_token(self, now: Instant, limit: &Limit) -> bool {
+    pub(crate) fn has_token(self, now: Instant, limit: &Limit) -> bool {
         let after = self.missing(now).saturating_add(limit.rate.interval.get());
         after <= limit.refill()
     }
 
     /// Takes a token, of which [`has_token`](Self::has_token) said that it is there.
-    pub(super) fn take(&mut self, now: Instant, limit: &Limit) {
+    pub(crate) fn take(&mut self, now: Instant, limit: &Limit) {
         self.full_at = self.full_at.max(now) + limit.rate.interval();
     }
 

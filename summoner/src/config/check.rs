@@ -2,6 +2,7 @@
 
 mod dns;
 mod network;
+mod responses;
 mod server;
 mod service;
 

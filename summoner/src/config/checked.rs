@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dns::Settings;
 use hickory_proto::rr::Name;
 use ipnet::{Ipv4Net, Ipv6Net};
 use policies::access::AccessList;
@@ -57,6 +58,8 @@ pub struct Dns {
     pub https: Https,
     /// Who the server is, for TLS and HTTPS; there if either has addresses.
     pub identity: Option<IdentityFiles>,
+    /// How queries are answered, whatever the zones say.
+    pub settings: Settings,
 }
 
 /// `[dns.tcp]`

@@ -25,6 +25,7 @@ pub(super) struct Dns {
     pub(super) tcp: Tcp,
     pub(super) tls: Tls,
     pub(super) https: Https,
+    pub(super) rate_limit: RateLimit,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,6 +49,22 @@ pub(super) struct Tls {
 pub(super) struct Https {
     pub(super) listen: Option<Vec<String>>,
     pub(super) path: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RateLimit {
+    pub(super) rate: Option<String>,
+    pub(super) answers: Option<String>,
+    pub(super) nodata: Option<String>,
+    pub(super) nxdomain: Option<String>,
+    pub(super) referrals: Option<String>,
+    pub(super) refused: Option<String>,
+    pub(super) errors: Option<String>,
+    pub(super) slip: Option<u32>,
+    pub(super) allow: Option<Vec<String>>,
+    pub(super) dry_run: Option<bool>,
+    pub(super) slots: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

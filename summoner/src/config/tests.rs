@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use policies::access::Access;
 use policies::budget::{Limit, Rate};
+use policies::response_rate::ResponseClass;
 use policies::stop::StopMode;
 use policies::warm::WarmPolicy;
 use proptest::prelude::*;
@@ -420,6 +421,10 @@ fn what_cannot_work_is_refused() {
         ("[limits.wakes]\ndeny = [\"192.0.2.1/24\"]", "limits.wakes.deny"),
         ("[limits.wakes]\nallow = [\"192.0.2.0/24\"]", "limits.wakes.allow"),
         ("[limits.wakes]\nallow = [\"::/0\"]\ndeny = [\"::/0\"]", "limits.wakes.allow"),
+        ("[dns.rate_limit]\nrate = \"0/s\"", "dns.rate_limit.rate"),
+        ("[dns.rate_limit]\nnxdomain = \"never\"", "dns.rate_limit.nxdomain"),
+        ("[dns.rate_limit]\nslots = 3", "dns.rate_limit.slots"),
+        ("[dns.rate_limit]\nallow = [\"192.0.2.1/24\"]", "dns.rate_limit.allow"),
         ("snapshot = \"often\"", "services.web.snapshot"),
         ("[log]\nfilter = \"=nonsense=\"", "log.filter"),
         ("[dns]\nlisten = [\"localhost:53\"]", "dns.listen"),
@@ -435,6 +440,21 @@ fn what_cannot_work_is_refused() {
         let places = places(&text);
         assert!(places.len() == 1 && places[0].ends_with(key), "{line}: {places:?}");
     }
+}
+
+#[test]
+fn responses_have_a_rate_of_each_class() {
+    let default = good(SMALL).dns.settings.rate_limit.expect("there is a limit");
+    let burst = |limit: Option<Limit>| limit.map(|limit| limit.burst);
+    assert!(default.limits.classes.iter().all(|limit| burst(*limit) == Some(200)));
+    assert_eq!((default.limits.slip, default.allow.len(), default.dry_run), (2, 2, false));
+    let text = "[dns.rate_limit]\nrate = \"30/m\"\nerrors = \"none\"\nreferrals = \"7/s\"\n";
+    let some = good(&format!("{SMALL}{text}")).dns.settings.rate_limit.unwrap();
+    let of = |class: ResponseClass| burst(some.limits.classes[class.index()]);
+    assert_eq!(of(ResponseClass::Answer), Some(1), "less than one in a second is one at once");
+    assert_eq!((of(ResponseClass::Error), of(ResponseClass::Referral)), (None, Some(7)));
+    let none = good(&format!("{SMALL}[dns.rate_limit]\nrate = \"none\"\n"));
+    assert_eq!(none.dns.settings.rate_limit, None);
 }
 
 #[test]

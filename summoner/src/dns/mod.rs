@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   udp, stream        octets in, octets out, sockets, limits on connections
+//!     limit            how many responses each network gets
 //!     Responder        octets -> Outcome: protocol, signs of use, wakes; never waits
 //!       zone           question -> answer
 //!       render         answer -> octets that the client can take
@@ -11,8 +12,10 @@
 mod arrival;
 mod edns;
 mod labels;
+mod limit;
 mod render;
 mod responder;
+mod settings;
 mod signal;
 pub mod stream;
 mod udp;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use hickory_proto::rr::RecordType;
 use policies::access::AccessList;
 use policies::budget::Credibility;
+use policies::response_rate::ResponseClass;
 use policies::{Instant, ServiceId};
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
@@ -32,7 +36,9 @@ use tokio::task::JoinSet;
 use zone::Zones;
 
 pub use arrival::{Arrival, Transport};
+pub use limit::{Limited, RateLimit};
 pub use responder::{Outcome, Reply, Responder};
+pub use settings::Settings;
 pub use signal::ServiceSignal;
 pub use stream::Streams;
 
@@ -95,6 +101,8 @@ pub trait DnsMetrics: Send + Sync {
     fn connection_opened(&self, transport: &'static str);
     /// A connection ended. Both labels are of closed sets.
     fn connection_closed(&self, transport: &'static str, reason: &'static str);
+    /// So many responses of a class were beyond the rate of their source's network.
+    fn rate_limited(&self, class: ResponseClass, limited: Limited, count: u64);
 }
 
 /// Why DNS ended.

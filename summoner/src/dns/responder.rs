@@ -12,13 +12,17 @@ use hickory_proto::rr::{LowerName, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
 use policies::ServiceId;
 use policies::access::Access;
+use policies::budget::Credibility;
 use policies::refresh::Refreshes;
+use policies::response_rate::ResponseClass;
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 use zone::{Answer, Kind, Placed, Question};
 
 use super::render::Draft;
-use super::{Arrival, DnsMetrics, Published, QueryWake, ServiceSignal, Transport, edns, labels};
+use super::{
+    Arrival, DnsMetrics, Published, QueryWake, ServiceSignal, Settings, Transport, edns, labels,
+};
 use crate::clock;
 use crate::config::AnswerMode;
 
@@ -33,6 +37,7 @@ pub struct Responder {
     metrics: Arc<dyn DnsMetrics>,
     /// Shared: the queries of one network come by any socket. Locked for services only that have `wake_on_refresh = false`.
     refreshes: Arc<Mutex<Refreshes>>,
+    settings: Arc<Settings>,
 }
 
 impl std::fmt::Debug for Responder {
@@ -64,6 +69,10 @@ pub enum Outcome {
 pub struct Reply {
     /// Its octets.
     pub message: Vec<u8>,
+    /// Its kind, for its rate.
+    pub class: ResponseClass,
+    /// Whether it goes to whom it is meant for, however it came.
+    pub credibility: Credibility,
     /// Whose names it answers for, to be told when it has left.
     signals: Vec<Arc<ServiceSignal>>,
     /// Whom it wakes when it has left.
@@ -71,8 +80,15 @@ pub struct Reply {
 }
 
 impl Reply {
-    const fn of(message: Vec<u8>) -> Self {
-        Self { message, signals: Vec::new(), wakes: Vec::new() }
+    /// One that concerns no service.
+    const fn of(message: Vec<u8>, rcode: ResponseCode, credibility: Credibility) -> Self {
+        let class = match rcode {
+            ResponseCode::NoError => ResponseClass::Answer,
+            ResponseCode::NXDomain => ResponseClass::NxDomain,
+            ResponseCode::Refused => ResponseClass::Refused,
+            _ => ResponseClass::Error,
+        };
+        Self { message, class, credibility, signals: Vec::new(), wakes: Vec::new() }
     }
 }
 
@@ -83,8 +99,9 @@ impl Responder {
         published: Arc<ArcSwap<Published>>,
         wakes: mpsc::Sender<QueryWake>,
         metrics: Arc<dyn DnsMetrics>,
+        settings: Arc<Settings>,
     ) -> Self {
-        Self { published, wakes, metrics, refreshes: Arc::default() }
+        Self { published, wakes, metrics, settings, refreshes: Arc::default() }
     }
 
     /// What counts.
@@ -106,9 +123,14 @@ impl Responder {
             Err(error) => {
                 debug!(%error, source = %arrival.source, "a query that cannot be read");
                 self.metrics.query("none", labels::rcode(ResponseCode::FormErr));
-                bare(&header.metadata, ResponseCode::FormErr)
+                bare(&header.metadata, ResponseCode::FormErr, arrival)
             }
         }
+    }
+
+    /// What every driver goes by.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// To be called when a reply has been handed to its socket. A boot must not take the processor that the client
@@ -155,7 +177,7 @@ impl Responder {
         let draft = draft(query, asked, &answer, dnssec_ok);
         match write(draft, query, arrival) {
             Outcome::Send(reply) => {
-                let reply = Reply { signals, wakes, ..reply };
+                let reply = Reply { class: class_of(answer.kind), signals, wakes, ..reply };
                 match ready {
                     Some((ready, cap)) => Outcome::Wait { reply, ready, cap },
                     None => Outcome::Send(reply),
@@ -308,22 +330,32 @@ fn write(mut draft: Draft, query: &Message, arrival: &Arrival) -> Outcome {
         Transport::Tcp | Transport::Tls | Transport::Https => LONGEST,
     };
     match draft.write(limit) {
-        Ok(message) => Outcome::Send(Reply::of(message)),
+        Ok(message) => Outcome::Send(Reply::of(message, rcode, arrival.credibility())),
         Err(error) => {
             debug!(%error, "a response cannot be written");
-            bare(&query.metadata, ResponseCode::ServFail)
+            bare(&query.metadata, ResponseCode::ServFail, arrival)
         }
     }
 }
 
+const fn class_of(kind: Kind) -> ResponseClass {
+    match kind {
+        Kind::Data => ResponseClass::Answer,
+        Kind::NoData => ResponseClass::NoData,
+        Kind::NxDomain => ResponseClass::NxDomain,
+        Kind::Referral => ResponseClass::Referral,
+        Kind::Refused => ResponseClass::Refused,
+    }
+}
+
 /// A header that says what went wrong and nothing else.
-fn bare(query: &Metadata, rcode: ResponseCode) -> Outcome {
+fn bare(query: &Metadata, rcode: ResponseCode, arrival: &Arrival) -> Outcome {
     let mut metadata = Metadata::response_from_request(query);
     metadata.response_code = rcode;
     let header = Header { metadata, counts: HeaderCounts::default() };
     let mut octets = Vec::new();
     match header.emit(&mut BinEncoder::new(&mut octets)) {
-        Ok(()) => Outcome::Send(Reply::of(octets)),
+        Ok(()) => Outcome::Send(Reply::of(octets, rcode, arrival.credibility())),
         // Twelve octets always fit.
         Err(_) => Outcome::Silence,
     }

@@ -4,10 +4,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use policies::budget::Credibility;
+use policies::response_rate::Verdict;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::limit::{RateLimiter, slipped};
 use super::{Arrival, Outcome, Reply, Responder, Transport};
 use crate::clock;
 
@@ -15,6 +18,8 @@ use crate::clock;
 const LONGEST: usize = 4096;
 /// Queries that are answered before others get their turn on this thread.
 const BURST: usize = 32;
+/// Answers that wait for a guest at once; beyond, they do not wait.
+const WAITING: usize = 1024;
 
 /// Answers on a socket until the task is dropped.
 pub(super) async fn serve(responder: Responder, socket: UdpSocket) {
@@ -22,6 +27,7 @@ pub(super) async fn serve(responder: Responder, socket: UdpSocket) {
     let mut buffer = [0; LONGEST];
     // Answers that wait for a guest to be ready.
     let mut waiting = JoinSet::new();
+    let mut limiter = responder.settings().rate_limit.clone().map(RateLimiter::new);
     loop {
         for _ in 0..BURST {
             match socket.try_recv_from(&mut buffer) {
@@ -32,8 +38,16 @@ pub(super) async fn serve(responder: Responder, socket: UdpSocket) {
                         received_at: clock::now(),
                         idle: None,
                     };
-                    match responder.respond(&buffer[..length], &arrival) {
+                    let outcome = responder.respond(&buffer[..length], &arrival);
+                    let outcome = match &mut limiter {
+                        Some(limiter) => limited(limiter, &arrival, outcome, &socket),
+                        None => outcome,
+                    };
+                    match outcome {
                         Outcome::Silence => {}
+                        Outcome::Wait { reply, .. } if waiting.len() >= WAITING => {
+                            send(&responder, &socket, source, reply);
+                        }
                         Outcome::Send(reply) => send(&responder, &socket, source, reply),
                         Outcome::Wait { reply, ready, cap } => {
                             let (responder, socket) = (responder.clone(), socket.clone());
@@ -52,6 +66,9 @@ pub(super) async fn serve(responder: Responder, socket: UdpSocket) {
             }
         }
         while waiting.try_join_next().is_some() {}
+        if let Some(limiter) = &mut limiter {
+            limiter.report(&*responder.metrics());
+        }
         if let Err(error) = socket.readable().await {
             warn!(%error, "a UDP socket cannot be waited for");
             return;
@@ -59,12 +76,41 @@ pub(super) async fn serve(responder: Responder, socket: UdpSocket) {
     }
 }
 
+/// What is left to do for an outcome if its response may be beyond its rate. Then it wakes nobody: that is up to the query by
+/// TCP, or the packet, of a client that is there.
+fn limited(
+    limiter: &mut RateLimiter,
+    arrival: &Arrival,
+    outcome: Outcome,
+    socket: &UdpSocket,
+) -> Outcome {
+    let reply = match &outcome {
+        Outcome::Silence => return outcome,
+        Outcome::Send(reply) | Outcome::Wait { reply, .. } => reply,
+    };
+    let proven = reply.credibility == Credibility::Proven;
+    match limiter.verdict(arrival.received_at, arrival.source.ip(), reply.class, proven) {
+        Verdict::Send => outcome,
+        Verdict::Drop => Outcome::Silence,
+        Verdict::Slip => {
+            if let Some(short) = slipped(&reply.message) {
+                send_octets(socket, arrival.source, &short);
+            }
+            Outcome::Silence
+        }
+    }
+}
+
 fn send(responder: &Responder, socket: &UdpSocket, to: SocketAddr, reply: Reply) {
+    send_octets(socket, to, &reply.message);
+    responder.sent(reply);
+}
+
+fn send_octets(socket: &UdpSocket, to: SocketAddr, octets: &[u8]) {
     // A full socket loses it, as any network may: the client asks again.
-    if let Err(error) = socket.try_send_to(&reply.message, to) {
+    if let Err(error) = socket.try_send_to(octets, to) {
         debug!(%error, "an answer could not be sent");
     }
-    responder.sent(reply);
 }
 
 /// Whether an answer can be sent there: not to port 0, and not to everybody.

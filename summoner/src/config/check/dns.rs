@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::checked::{Dns, Https, IdentityFiles, Tcp};
 use super::super::raw;
 use super::Checker;
+use crate::dns::Settings;
 
 impl Checker<'_> {
     pub(super) fn dns(&mut self, raw: &raw::Dns) -> Option<Dns> {
@@ -33,7 +34,8 @@ impl Checker<'_> {
                 self.note(key, address, "a certificate and its key", fix);
             }
         }
-        Some(Dns { listen: listen?, tcp: tcp?, tls, https, identity })
+        let settings = Settings { rate_limit: self.rate_limit(&raw.rate_limit)? };
+        Some(Dns { listen: listen?, tcp: tcp?, tls, https, identity, settings })
     }
 
     fn addresses(&mut self, key: &str, texts: &[String]) -> Option<Vec<SocketAddr>> {

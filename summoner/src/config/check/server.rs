@@ -96,7 +96,7 @@ impl Checker<'_> {
         }
     }
 
-    fn prefixes(&mut self, key: &str, texts: Option<&[String]>) -> Option<Vec<Prefix>> {
+    pub(super) fn prefixes(&mut self, key: &str, texts: Option<&[String]>) -> Option<Vec<Prefix>> {
         let parsed = texts.unwrap_or_default().iter().map(|text| {
             let noted = |error: PrefixError| {
                 let fix = "write the first address of the prefix and its length";
