@@ -1,4 +1,4 @@
-//! From a question to an answer (RFC 1034, section 4.3.2, with the wildcards of RFC 4592).
+//! From a question to an answer (RFC 1034, section 4.3.2, with the wildcards of RFC 4592 and the redirections of RFC 6672).
 
 use std::borrow::Cow;
 
@@ -6,9 +6,10 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
 use policies::ServiceId;
 
+use crate::redirect::{Above, alias};
 use crate::{Node, RrSet, Zone};
 
-/// CNAMEs that are followed in one answer; a longer chain is left to the resolver.
+/// CNAMEs and DNAMEs that are followed in one answer; a longer chain is left to the resolver.
 const LONGEST_CHAIN: usize = 8;
 
 /// What is asked (RFC 1034, section 3.7.1).
@@ -122,9 +123,13 @@ impl Zone {
         question: &Question<'_>,
         answer: &mut Answer<'z>,
     ) -> Option<LowerName> {
-        if let Some((cut, servers)) = self.cut_above(name, question.qtype) {
-            self.refer(cut, servers, question, answer);
-            return None;
+        match self.above(name, question.qtype) {
+            Some(Above::Cut(cut, servers)) => {
+                self.refer(cut, servers, question, answer);
+                return None;
+            }
+            Some(Above::Redirection(rrset)) => return redirect(rrset, name, question, answer),
+            None => {}
         }
         if let Some(node) = self.nodes.get(name) {
             return self.answer_from(node, None, question, answer);
@@ -184,7 +189,7 @@ impl Zone {
             });
             return alias.filter(|_| question.qtype != RecordType::ANY);
         }
-        self.add_addresses(rrset, answer);
+        self.add_addresses(rrset, expanded, answer);
         None
     }
 
@@ -205,8 +210,16 @@ impl Zone {
     }
 
     /// The addresses of the names that an RRset mentions, as far as we have them (RFC 1034, section 4.3.2, step 6).
-    fn add_addresses<'z>(&'z self, rrset: &RrSet, answer: &mut Answer<'z>) {
+    fn add_addresses<'z>(
+        &'z self,
+        rrset: &RrSet,
+        expanded: Option<&LowerName>,
+        answer: &mut Answer<'z>,
+    ) {
         for target in rrset.records.iter().filter_map(|record| mentioned(&record.data)) {
+            // The root as the target of a service binding is the binding's own name (RFC 9460, section 2.5.2).
+            let own = target.is_root() && is_binding(rrset.record_type);
+            let target = if own { &rrset.owner } else { target };
             let Some(node) = self.nodes.get(&LowerName::new(target)) else { continue };
             for record_type in [RecordType::A, RecordType::AAAA] {
                 let Some(addresses) = node.get(record_type) else { continue };
@@ -214,28 +227,11 @@ impl Zone {
                     placed.rrset.owner == addresses.owner && placed.rrset.record_type == record_type
                 };
                 if !answer.additionals.iter().any(known) && !answer.answers.iter().any(known) {
-                    answer.additionals.push(Placed::as_stored(addresses));
+                    let owner = expanded.filter(|_| own).map(|name| Name::from(name.clone()));
+                    answer.additionals.push(Placed { owner, ..Placed::as_stored(addresses) });
                 }
             }
         }
-    }
-
-    /// The topmost zone cut at or above a name, but for the apex. The DS records of a cut are ours (RFC 4035, section
-    /// 3.1.4.1).
-    fn cut_above(&self, name: &LowerName, qtype: RecordType) -> Option<(&Node, &RrSet)> {
-        if !self.has_cuts {
-            return None;
-        }
-        let mut topmost = None;
-        let mut ancestor = name.clone();
-        while ancestor != self.apex {
-            let own_ds = ancestor == *name && qtype == RecordType::DS;
-            if let (Some(node), false) = (self.nodes.get(&ancestor), own_ds) {
-                topmost = node.get(RecordType::NS).map(|servers| (node, servers)).or(topmost);
-            }
-            ancestor = ancestor.base_name();
-        }
-        topmost
     }
 
     fn refer<'z>(
@@ -253,7 +249,7 @@ impl Zone {
         if question.dnssec_ok {
             answer.authorities.extend(cut.get(RecordType::DS).map(Placed::as_stored));
         }
-        self.add_addresses(servers, answer);
+        self.add_addresses(servers, None, answer);
     }
 
     fn negative<'z>(&'z self, kind: Kind, answer: &mut Answer<'z>) {
@@ -291,6 +287,25 @@ impl Answer<'_> {
     }
 }
 
+/// Adds the redirection above a name and the alias that follows from it (RFC 6672, section 3.1); returns where it leads.
+fn redirect<'z>(
+    rrset: &'z RrSet,
+    name: &LowerName,
+    question: &Question<'_>,
+    answer: &mut Answer<'z>,
+) -> Option<LowerName> {
+    answer.kind = Kind::Data;
+    answer.rcode = ResponseCode::NoError;
+    answer.answers.push(Placed::as_stored(rrset));
+    let Some((alias, target)) = alias(rrset, name) else {
+        answer.rcode = ResponseCode::YXDomain;
+        return None;
+    };
+    answer.answers.push(Placed { rrset: Cow::Owned(alias), owner: None, rotation: 0 });
+    // To a question for an alias, this one is the answer.
+    (question.qtype != RecordType::CNAME).then_some(target)
+}
+
 /// The source of synthesis below a name (RFC 4592, section 3.3.1).
 pub(crate) fn wildcard_of(encloser: &LowerName) -> Option<LowerName> {
     // A name so long that no label fits has nothing below it, a wildcard neither.
@@ -307,6 +322,10 @@ const fn mentioned(data: &RData) -> Option<&Name> {
         RData::SVCB(binding) => Some(&binding.target_name),
         _ => None,
     }
+}
+
+const fn is_binding(record_type: RecordType) -> bool {
+    matches!(record_type, RecordType::SVCB | RecordType::HTTPS)
 }
 
 /// The types that are asked for by somebody who is about to connect.

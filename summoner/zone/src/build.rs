@@ -14,9 +14,9 @@ use crate::{Node, RrSet, Service, Zone};
 pub struct ZoneData {
     /// The zone's top owner name.
     pub apex: Name,
-    /// Start of authority.
+    /// Start of authority, unless `records` has one.
     pub soa: Soa,
-    /// The name servers, at least one.
+    /// The name servers; at least one, or one in `records`.
     pub name_servers: Vec<NameServer>,
     /// TTL of the records at the apex and of the name servers' addresses, in seconds.
     pub ttl: u32,
@@ -96,6 +96,32 @@ pub enum ZoneError {
         /// The name.
         name: String,
     },
+    /// Something below a name that stands for another tree.
+    #[error(
+        "{below} is below {name}, which has a DNAME; nothing can be below that (RFC 6672, section 2.4)"
+    )]
+    BelowRedirection {
+        /// The name with the DNAME.
+        name: String,
+        /// A name below it.
+        below: String,
+    },
+    /// A record of which a name can have only one.
+    #[error("{name} has more than one {record_type}; remove all but one")]
+    NotSingle {
+        /// The name.
+        name: String,
+        /// The type.
+        record_type: RecordType,
+    },
+    /// An SOA that is not at the apex.
+    #[error("{name} has an SOA; only the zone's apex {apex} has one (RFC 1034, section 4.2.1)")]
+    SecondAuthority {
+        /// The name.
+        name: String,
+        /// The zone.
+        apex: String,
+    },
     /// A zone without name servers.
     #[error("the zone {apex} has no name server; name at least one")]
     NoNameServer {
@@ -108,26 +134,31 @@ impl Zone {
     /// Builds a zone.
     ///
     /// # Errors
-    /// When a name is out of the zone, an alias has other records, or there is no name server.
+    /// When a name is out of the zone, records do not go together, or there is no name server.
     pub fn build(data: ZoneData) -> Result<Self, ZoneError> {
         let mut builder =
             Builder { apex: LowerName::new(&data.apex), name: data.apex, nodes: HashMap::new() };
-        if data.name_servers.is_empty() {
-            return Err(ZoneError::NoNameServer { apex: builder.name.to_string() });
+        let own_soa = data.records.iter().any(|record| record.record_type() == RecordType::SOA);
+        if !own_soa {
+            builder.soa(&data.soa, data.ttl)?;
         }
-        let negative = builder.apex_records(&data.soa, &data.name_servers, data.ttl)?;
+        builder.name_servers(&data.name_servers, data.ttl)?;
         for service in data.services {
             builder.service(service)?;
         }
         for record in data.records {
             builder.add(record)?;
         }
-        builder.check_aliases()?;
+        builder.check_single()?;
+        builder.check_redirections()?;
+        let negative = builder.negative()?;
         builder.empty_non_terminals();
         let Builder { apex, nodes, .. } = builder;
-        let is_cut =
-            |(name, node): (&LowerName, &Node)| *name != apex && node.get(RecordType::NS).is_some();
-        let has_cuts = nodes.iter().any(is_cut);
+        let redirects = |(name, node): (&LowerName, &Node)| {
+            let is_cut = *name != apex && node.get(RecordType::NS).is_some();
+            is_cut || node.get(RecordType::DNAME).is_some()
+        };
+        let has_cuts = nodes.iter().any(redirects);
         Ok(Self { apex, negative, nodes, has_cuts, wake_all: data.wake_all, chain: None })
     }
 }
@@ -139,14 +170,7 @@ struct Builder {
 }
 
 impl Builder {
-    /// SOA, NS and glue. Returns the SOA as it stands in a negative answer.
-    fn apex_records(
-        &mut self,
-        soa: &Soa,
-        servers: &[NameServer],
-        ttl: u32,
-    ) -> Result<RrSet, ZoneError> {
-        let apex = self.name.to_lowercase();
+    fn soa(&mut self, soa: &Soa, ttl: u32) -> Result<(), ZoneError> {
         let rdata = RData::SOA(SOA::new(
             soa.mname.clone(),
             soa.rname.clone(),
@@ -156,16 +180,38 @@ impl Builder {
             soa.expire,
             soa.minimum,
         ));
-        let negative = Record::from_rdata(apex.clone(), ttl.min(soa.minimum), rdata.clone());
-        self.add(Record::from_rdata(apex.clone(), ttl, rdata))?;
+        self.add(Record::from_rdata(self.name.to_lowercase(), ttl, rdata))
+    }
+
+    /// NS and glue.
+    fn name_servers(&mut self, servers: &[NameServer], ttl: u32) -> Result<(), ZoneError> {
         for server in servers {
             let name = RData::NS(NS(server.name.clone()));
-            self.add(Record::from_rdata(apex.clone(), ttl, name))?;
+            self.add(Record::from_rdata(self.name.to_lowercase(), ttl, name))?;
             for address in &server.addresses {
                 self.add(address_record(&server.name, *address, ttl))?;
             }
         }
-        Ok(RrSet::new(apex, RecordType::SOA, vec![negative]))
+        Ok(())
+    }
+
+    /// The SOA as it stands in a negative answer: with the TTL of RFC 2308, section 3.
+    fn negative(&self) -> Result<RrSet, ZoneError> {
+        let apex = self.nodes.get(&self.apex);
+        if apex.and_then(|node| node.get(RecordType::NS)).is_none() {
+            return Err(ZoneError::NoNameServer { apex: self.name.to_string() });
+        }
+        let mut negative = match apex.and_then(|node| node.get(RecordType::SOA)) {
+            Some(soa) => soa.clone(),
+            // The only SOA that was given is elsewhere, which is an error of its own.
+            None => RrSet::new(self.name.to_lowercase(), RecordType::SOA, Vec::new()),
+        };
+        for record in &mut negative.records {
+            if let RData::SOA(soa) = &record.data {
+                record.ttl = record.ttl.min(soa.minimum);
+            }
+        }
+        Ok(negative)
     }
 
     fn service(&mut self, service: ServiceRecords) -> Result<(), ZoneError> {
@@ -208,15 +254,39 @@ impl Builder {
         Ok(self.nodes.entry(key).or_default())
     }
 
-    fn check_aliases(&self) -> Result<(), ZoneError> {
-        let mixed = |(_, node): &(&LowerName, &Node)| {
-            node.get(RecordType::CNAME)
-                .is_some_and(|alias| node.rrsets.len() > 1 || alias.records.len() > 1)
-        };
-        match self.nodes.iter().find(mixed) {
-            Some((name, _)) => Err(ZoneError::AliasNotAlone { name: name.to_string() }),
-            None => Ok(()),
+    /// An alias is alone at its name; of an SOA, an alias or a redirection there is one.
+    fn check_single(&self) -> Result<(), ZoneError> {
+        for (name, node) in &self.nodes {
+            let single = [RecordType::CNAME, RecordType::DNAME, RecordType::SOA];
+            for rrset in node.rrsets.iter().filter(|rrset| single.contains(&rrset.record_type)) {
+                let (name, record_type) = (name.to_string(), rrset.record_type);
+                if record_type == RecordType::CNAME && node.rrsets.len() > 1 {
+                    return Err(ZoneError::AliasNotAlone { name });
+                }
+                if rrset.records.len() > 1 {
+                    return Err(ZoneError::NotSingle { name, record_type });
+                }
+                if record_type == RecordType::SOA && rrset.owner != self.name {
+                    return Err(ZoneError::SecondAuthority { name, apex: self.name.to_string() });
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Nothing is below a DNAME, not even a service: nobody could ask for it.
+    fn check_redirections(&self) -> Result<(), ZoneError> {
+        let redirections =
+            self.nodes.iter().filter(|(_, node)| node.get(RecordType::DNAME).is_some());
+        for (name, _) in redirections {
+            if let Some(below) = self.nodes.keys().find(|key| *key != name && name.zone_of(key)) {
+                return Err(ZoneError::BelowRedirection {
+                    name: name.to_string(),
+                    below: below.to_string(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Every name between the apex and a name that exists, exists too: it has no data, but is no NXDOMAIN

@@ -14,8 +14,11 @@ mod answer;
 mod build;
 mod catalogue;
 pub mod history;
+pub mod master;
+mod redirect;
 mod rrset;
 mod signed;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -40,7 +43,7 @@ pub struct Zone {
     negative: RrSet,
     /// Every name that exists, empty non-terminals included (RFC 4592, section 2.2.2).
     nodes: HashMap<LowerName, Node>,
-    /// Whether any name but the apex has name servers: only then answers have to look for referrals.
+    /// Whether any name but the apex has name servers, or any has a DNAME: only then answers have to look for these.
     has_cuts: bool,
     /// Of several services behind one name: whether a question wakes all of them, or the one that is named first.
     wake_all: bool,
