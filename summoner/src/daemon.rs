@@ -24,6 +24,7 @@ use crate::config::{self, Attach, Config, ConfigError};
 use crate::deploy::{self, Deployer};
 use crate::dns::stream::tls::{Identity, TlsError};
 use crate::dns::{self, Published, Streams};
+use crate::dnssec::{KeyFolder, Signer};
 use crate::engine::hvt::{EngineError, Hvt, StockSettings};
 use crate::metrics::Metrics;
 use crate::orchestrator::run::{Configuration, Inputs, run};
@@ -127,7 +128,8 @@ pub async fn serve(
     let kvm = monitor::probe::check()?;
     raise_open_files();
     let state = State::open(&config.state_dir)?;
-    let mut publisher = Publisher::new(state.clone());
+    let signer = Signer::new(KeyFolder::of(&config.state_dir));
+    let mut publisher = Publisher::new(state.clone(), signer);
     let mut deployer = Deployer::new(state, Machine::this());
     let snapshots = Arc::new(Store::open(&config.state_dir)?);
     let deployments = deployer.deploy(&config)?;
@@ -368,7 +370,14 @@ struct Reloader {
 
 impl Reloader {
     async fn run(mut self, mut hangups: tokio::signal::unix::Signal) {
-        while hangups.recv().await.is_some() {
+        loop {
+            tokio::select! {
+                hangup = hangups.recv() => if hangup.is_none() { return },
+                () = tokio::time::sleep(self.publisher.next_look(SystemTime::now())) => {
+                    self.renew_signatures();
+                    continue;
+                }
+            }
             if let Some(Err(error)) = self.identity.as_ref().map(|identity| identity.reload()) {
                 error!(error = %crate::report(&error), "the certificate was not replaced");
             }
@@ -377,6 +386,19 @@ impl Reloader {
                 Err(reason) => {
                     error!(%reason, "the new configuration is not used; the old one stays in force")
                 }
+            }
+        }
+    }
+
+    fn renew_signatures(&mut self) {
+        match self.publisher.refresh(SystemTime::now()) {
+            Ok(None) => {}
+            Ok(Some(published)) => {
+                self.published.store(Arc::new(published));
+                info!("the zones have new signatures");
+            }
+            Err(error) => {
+                error!(error = %crate::report(&error), "the zones cannot be signed again; their signatures will expire");
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod config;
 pub mod daemon;
 pub mod deploy;
 pub mod dns;
+pub mod dnssec;
 pub mod engine;
 pub mod entropy;
 pub mod harness;

@@ -11,6 +11,7 @@ mod bench;
 mod check;
 mod control;
 mod demo;
+mod dnssec;
 mod image;
 pub mod monitor;
 mod query;
@@ -74,6 +75,11 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Asks a DNS server one question, as `dig +short` does
     Query(query::QueryArgs),
+    /// Shows the keys that the zones are signed with
+    Dnssec {
+        #[command(subcommand)]
+        command: dnssec::DnssecCommand,
+    },
     /// Looks into images
     Image {
         #[command(subcommand)]
@@ -187,6 +193,7 @@ pub fn run() -> ExitCode {
         Command::Snapshot { command } => snapshot::run(command),
         Command::Bench(args) => bench::run(*args),
         Command::Query(args) => query::run(&args),
+        Command::Dnssec { command } => dnssec::run(command),
         Command::Image { command } => image::run(&command),
     };
     match done {

@@ -1,6 +1,7 @@
 //! From texts to checked values; every problem is noted and the look goes on.
 
 mod dns;
+mod dnssec;
 mod network;
 mod responses;
 mod server;
@@ -64,6 +65,7 @@ impl Checker<'_> {
             // Services can be judged only against these.
             return None;
         };
+        let dnssec = self.dnssec(&raw.dnssec, &zone);
         let services: Vec<Option<Service>> = raw
             .services
             .iter()
@@ -76,6 +78,7 @@ impl Checker<'_> {
             state_dir,
             dns: dns?,
             zone,
+            dnssec: dnssec?,
             network,
             limits,
             admin: Admin { socket },

@@ -19,6 +19,7 @@ use policies::warm::WarmPolicy;
 use synjitsu::{HoldMode, Overflow};
 use synjitsu_device::lan::ServicesMac;
 
+use crate::dnssec::Algorithm;
 use crate::publish::serial::SerialChoice;
 use zone::{NameServer, Soa, ZoneData};
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub dns: Dns,
     /// The zone.
     pub zone: ZoneSettings,
+    /// Whether and how the zones are signed.
+    pub dnssec: Dnssec,
     /// The services' network.
     pub network: Network,
     /// What may run.
@@ -120,6 +123,19 @@ impl ZoneSettings {
             wake_all: false,
         }
     }
+}
+
+/// `[dnssec]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dnssec {
+    /// Whether the zones are signed.
+    pub enabled: bool,
+    /// How keys sign that are made from now on.
+    pub algorithm: Algorithm,
+    /// Names of the keys, at least one; each signs everything.
+    pub keys: Vec<String>,
+    /// How long a signature is valid after it was made.
+    pub validity: Duration,
 }
 
 /// `[network]`

@@ -219,6 +219,30 @@ pub const KEYS: &[Key] = &[
         "A name server and its addresses. The name is relative to the apex, or absolute with a dot at its end; addresses are for names in the zone.",
     ),
     key(
+        "dnssec.enabled",
+        Kind::Flag,
+        "false",
+        "Signs the zones. The key is made at the first start; `summoner dnssec ds` prints what the parent zone needs then. See [DNSSEC.md](../DNSSEC.md).",
+    ),
+    key(
+        "dnssec.algorithm",
+        Kind::Text,
+        "\"ecdsap256sha256\"",
+        "How keys sign that are made from now on: `\"ecdsap256sha256\"` or `\"ed25519\"`. A key that is there keeps its own.",
+    ),
+    key(
+        "dnssec.keys",
+        Kind::List,
+        "[\"first\"]",
+        "Names of the keys; each is a file in `state_dir`, made if it is not there, and signs everything. Two of them while one replaces the other.",
+    ),
+    key(
+        "dnssec.validity",
+        Kind::Duration,
+        "\"14d\"",
+        "How long signatures are valid; they are made anew when half of it is over. At least a day and twice `zone.expire`.",
+    ),
+    key(
         "network.attach",
         Kind::Text,
         "\"tun\"",

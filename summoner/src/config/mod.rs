@@ -22,8 +22,8 @@ mod tests;
 use std::path::Path;
 
 pub use checked::{
-    AddressChoice, Admin, AnswerMode, Attach, Config, Dns, Hold, Https, IdentityFiles, ImageRef,
-    Limits, Log, LogFormat, MetricsSettings, Network, Service, Tcp, WakeTriggers, Wakes,
+    AddressChoice, Admin, AnswerMode, Attach, Config, Dns, Dnssec, Hold, Https, IdentityFiles,
+    ImageRef, Limits, Log, LogFormat, MetricsSettings, Network, Service, Tcp, WakeTriggers, Wakes,
     ZoneSettings,
 };
 pub use problem::{ConfigError, Place, Problem};

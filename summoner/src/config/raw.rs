@@ -10,6 +10,7 @@ pub(super) struct Raw {
     pub(super) state_dir: Option<String>,
     pub(super) dns: Dns,
     pub(super) zone: Zone,
+    pub(super) dnssec: Dnssec,
     pub(super) network: Network,
     pub(super) limits: Limits,
     pub(super) admin: Admin,
@@ -80,6 +81,15 @@ pub(super) struct Zone {
     pub(super) expire: Option<u32>,
     pub(super) minimum: Option<u32>,
     pub(super) name_servers: Option<BTreeMap<String, Vec<String>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dnssec {
+    pub(super) enabled: Option<bool>,
+    pub(super) algorithm: Option<String>,
+    pub(super) keys: Option<Vec<String>>,
+    pub(super) validity: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -90,6 +90,11 @@ fn everything_can_be_said() {
         [zone.name_servers]
         ns1 = ["192.0.2.1", "2001:db8::1"]
         "ns.example.net." = []
+        [dnssec]
+        enabled = true
+        algorithm = "ed25519"
+        keys = ["2026", "2027-a"]
+        validity = "3d"
         [network]
         interface = "jit0"
         ipv4 = "192.168.7.0/24"
@@ -160,6 +165,15 @@ fn everything_can_be_said() {
     assert_eq!(config.state_dir, Path::new("/etc/summoner/state"));
     assert_eq!(config.admin.socket, Path::new("/run/x.sock"));
     assert_eq!(config.zone.name_servers.len(), 2);
+    assert_eq!(
+        config.dnssec,
+        Dnssec {
+            enabled: true,
+            algorithm: crate::dnssec::Algorithm::Ed25519,
+            keys: vec!["2026".to_owned(), "2027-a".to_owned()],
+            validity: Duration::from_secs(3 * 86_400),
+        }
+    );
     let grace = Duration::from_secs(3);
     assert!(!web.snapshot && !web.wake_on_refresh && web.stop == StopMode::Shutdown { grace });
     assert_eq!(

@@ -35,7 +35,7 @@ use hickory_proto::rr::{LowerName, RData, Record, RecordType};
 use policies::ServiceId;
 
 /// A zone, ready to be asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Zone {
     apex: LowerName,
     /// The SOA as it stands in the authority section of a negative answer, with the negative TTL (RFC 2308,
@@ -52,7 +52,7 @@ pub struct Zone {
 }
 
 /// What is at a name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     rrsets: Vec<RrSet>,
     services: Vec<Service>,

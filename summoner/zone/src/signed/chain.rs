@@ -8,7 +8,7 @@ use crate::{Node, RrSet, Zone};
 
 /// The names that the zone itself has something to say about, in canonical order: not empty non-terminals, not what lies
 /// below a delegation (RFC 4035, section 2.3) or a DNAME.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Chain {
     names: Vec<(CanonicalName, LowerName)>,
 }

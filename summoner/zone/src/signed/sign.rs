@@ -75,6 +75,14 @@ impl Zone {
         if left < 0 { now.checked_sub(distance) } else { now.checked_add(distance) }
     }
 
+    /// Whether all signatures will do for a while: if not, signing the same content again makes new ones.
+    #[must_use]
+    pub fn signatures_will_do(&self, signing: &Signing<'_>) -> bool {
+        let seconds = Seconds::of(signing);
+        let mut signatures = self.rrsets().flat_map(|rrset| &rrset.signatures);
+        signatures.all(|record| signature(record).is_some_and(|rrsig| will_do(rrsig, seconds)))
+    }
+
     fn check_unsigned(&self, apex: &Name) -> Result<(), SignError> {
         use RecordType as T;
         let signed = |rrset: &&RrSet| {
@@ -155,6 +163,13 @@ fn left(rrsig: &RRSIG, now: u32) -> i32 {
     rrsig.input().sig_expiration.get().wrapping_sub(now).cast_signed()
 }
 
+/// Whether a signature is valid, and long enough.
+fn will_do(rrsig: &RRSIG, seconds: Seconds) -> bool {
+    // One that is not valid yet is of a clock that was put back since.
+    let begun = seconds.now.wrapping_sub(rrsig.input().sig_inception.get()).cast_signed() >= 0;
+    begun && left(rrsig, seconds.now) > seconds.refresh
+}
+
 const fn signature(record: &Record) -> Option<&RRSIG> {
     match &record.data {
         RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => Some(rrsig),
@@ -178,9 +193,7 @@ fn signatures(
                 signature(record).is_some_and(|rrsig| {
                     let input = rrsig.input();
                     (input.key_tag, input.algorithm) == (key.tag(), key.algorithm())
-                        && left(rrsig, seconds.now) > seconds.refresh
-                        // A clock that was put back: it is not valid yet.
-                        && seconds.now.wrapping_sub(input.sig_inception.get()).cast_signed() >= 0
+                        && will_do(rrsig, seconds)
                 })
             };
             match old.iter().find(fits) {

@@ -386,6 +386,8 @@ fn signatures_are_kept_while_they_fit() {
     assert_eq!(first.signatures_end(now()), Some(now() + VALIDITY.lifetime));
     let all_new = |at: SystemTime| {
         let again = unsigned(rich()).sign(&signing(&keys, at), Some(&first)).unwrap();
+        let kept = first.signatures_will_do(&signing(&keys, at));
+        assert_eq!(kept, signatures(&again) == known);
         signatures(&again).iter().all(|entry| !known.contains(entry))
     };
     assert!(!all_new(now() + 7 * DAY - Duration::from_secs(1)));
