@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,9 +13,10 @@ use arc_swap::ArcSwap;
 use policies::admission;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use synjitsu::{HoldLimits, Switch, SwitchConfig};
+use synjitsu_device::datagrams::{self, Listener};
 use synjitsu_device::lan::{LanError, LanHandle};
 use synjitsu_device::{DeviceError, Driver};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
@@ -255,13 +257,15 @@ async fn bind_dns(config: &config::Dns) -> Result<dns::Sockets, DaemonError> {
         Some(files) => Some(Arc::new(Identity::load(&files.certificate, &files.key)?)),
         None => None,
     };
+    let processors = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let workers = config.workers.unwrap_or_else(processors);
     let (mut udp, mut tcp) = (Vec::new(), Vec::new());
     for &address in &config.listen {
         let failed = |source| DaemonError::Bind { what: "DNS", address, source };
-        let socket = UdpSocket::bind(address).await.map_err(failed)?;
+        let listener = datagrams::listen(address, workers).map_err(failed)?;
         // With port 0 the kernel chooses one: TCP takes the same.
-        tcp.push(listen("DNS", socket.local_addr().map_err(failed)?).await?);
-        udp.push(socket);
+        tcp.push(listen("DNS", listener.address).await?);
+        udp.push(listener);
     }
     let mut tls = Vec::new();
     for &address in &config.tls {
@@ -338,10 +342,8 @@ fn announce(config: &Config, sockets: &dns::Sockets, kvm: &monitor::probe::KvmIn
         env!("CARGO_PKG_VERSION"),
         config.zone.apex
     );
-    for socket in &sockets.udp {
-        if let Ok(address) = socket.local_addr() {
-            println!("dns      {address} (udp, tcp)");
-        }
+    for Listener { address, .. } in &sockets.udp {
+        println!("dns      {address} (udp, tcp)");
     }
     let Streams { tls, https, .. } = &sockets.streams;
     for (listeners, what) in [(tls, "tls"), (https, "https")] {

@@ -53,6 +53,8 @@ pub struct Config {
 pub struct Dns {
     /// Addresses that answer, over UDP and TCP.
     pub listen: Vec<SocketAddr>,
+    /// Threads that answer by UDP, for each address; as many as there are processors if it is not said.
+    pub workers: Option<usize>,
     /// Connections, of all kinds.
     pub tcp: Tcp,
     /// Addresses that answer over TLS.

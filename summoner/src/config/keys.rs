@@ -75,6 +75,12 @@ pub const KEYS: &[Key] = &[
         "Addresses and ports that answer queries, over UDP and TCP.",
     ),
     key(
+        "dns.workers",
+        Kind::Number,
+        "the machine's processors",
+        "Threads that answer queries by UDP, for each address of `dns.listen`.",
+    ),
+    key(
         "dns.tcp.connections",
         Kind::Number,
         "1024",

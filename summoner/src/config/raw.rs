@@ -23,6 +23,7 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Dns {
     pub(super) listen: Option<Vec<String>>,
+    pub(super) workers: Option<u32>,
     pub(super) tcp: Tcp,
     pub(super) tls: Tls,
     pub(super) https: Https,

@@ -52,6 +52,7 @@ fn little_is_needed_and_the_rest_has_defaults() {
     let config = good(SMALL);
     assert_eq!(config.zone.apex.to_string(), "jit.test.");
     assert_eq!(config.dns.listen, ["127.0.0.1:5353".parse().unwrap()]);
+    assert_eq!(config.dns.workers, None);
     let web = &config.services["web"];
     assert_eq!(web.names[0].to_string(), "web.jit.test.");
     assert_eq!((web.memory, web.ttl), (8 << 20, 60));
@@ -74,6 +75,7 @@ fn everything_can_be_said() {
         dns.tcp = { connections = 9, prefix_connections = 3, idle = "2s" }
         dns.tls = { listen = ["127.0.0.1:853"], certificate = "dns.pem", key = "dns.key" }
         dns.https = { listen = ["[::1]:443"], path = "/ask" }
+        dns.workers = 3
         metrics.listen = "127.0.0.1:9177"
         admin.socket = "/run/x.sock"
         log = { filter = "summoner=debug", format = "json" }
@@ -157,6 +159,7 @@ fn everything_can_be_said() {
     let config = good(&text.replace("images/web", image));
     let web = &config.services["web"];
     let names: Vec<_> = web.names.iter().map(ToString::to_string).collect();
+    assert_eq!(config.dns.workers, Some(3));
     assert_eq!(names, ["www.jit.test.", "jit.test.", "deep.down.jit.test.", "abs.jit.test."]);
     assert_eq!(web.image, ImageRef::File(image.into()));
     assert_eq!(web.ipv4, AddressChoice::Fixed(Ipv4Addr::new(192, 168, 7, 9)));
@@ -448,6 +451,7 @@ fn what_cannot_work_is_refused() {
         ("[dns.tls]\nkey = \"x\"", "dns.tls.key"),
         ("[dns.https]\nlisten = [\"127.0.0.1:443\"]", "dns.https.listen"),
         ("[dns.https]\npath = \"dns?\"", "dns.https.path"),
+        ("[dns]\nworkers = 0", "dns.workers"),
     ] {
         let image = if line.starts_with("image") { "" } else { "image = \"builtin:hello\"\n" };
         let text = format!("[zone]\napex = \"jit.test\"\n[services.web]\n{image}{line}\n");

@@ -30,7 +30,7 @@ use policies::access::AccessList;
 use policies::budget::Credibility;
 use policies::response_rate::ResponseClass;
 use policies::{Instant, ServiceId};
-use tokio::net::UdpSocket;
+use synjitsu_device::datagrams::Listener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use zone::Zones;
@@ -42,9 +42,11 @@ pub use settings::Settings;
 pub use signal::ServiceSignal;
 pub use stream::Streams;
 
+use udp::Workers;
+
 use crate::config::AnswerMode;
 
-/// How much more of a busy processor the thread that answers gets than others, if it may (nice(2)): it needs little, but
+/// How much more of a busy processor the threads that answer get than others, if they may (nice(2)): they need little, but
 /// at once.
 const URGENCY: i32 = 10;
 
@@ -123,33 +125,26 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Sockets {
     /// UDP.
-    pub udp: Vec<UdpSocket>,
+    pub udp: Vec<Listener>,
     /// Connections.
     pub streams: Streams,
 }
 
-/// Answers on all sockets until `shutdown`, in a thread of its own: an answer never waits for a summon that is under way.
+/// Answers on all sockets until `shutdown`, in threads of their own: an answer never waits for a summon that is under way.
 ///
 /// # Errors
-/// When the thread cannot be made, or a socket fails for good.
+/// When a thread cannot be made, or a socket fails for good.
 pub async fn serve_apart(
     responder: Responder,
     sockets: Sockets,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let failed = |source| ServeError::Thread { source };
-    let Sockets { udp, streams } = sockets;
-    let udp: Vec<_> =
-        udp.into_iter().map(UdpSocket::into_std).collect::<Result<_, _>>().map_err(failed)?;
     let (done, ended) = oneshot::channel();
     let serving = move || -> Result<(), ServeError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        runtime.block_on(async {
-            let udp = udp.into_iter().map(UdpSocket::from_std);
-            let udp = udp.collect::<Result<_, _>>().map_err(failed)?;
-            serve(responder, Sockets { udp, streams }, shutdown).await
-        })
+        runtime.block_on(async { serve(responder, sockets, shutdown).await })
     };
     std::thread::Builder::new()
         .name("dns".to_owned())
@@ -166,22 +161,23 @@ pub async fn serve_apart(
     }
 }
 
-/// Answers on all sockets until `shutdown`.
+/// Answers on all sockets until `shutdown`: by UDP in a thread for each socket, by TCP here.
 ///
 /// # Errors
-/// When a socket fails for good.
+/// When a thread cannot be made, or a socket fails for good.
 pub async fn serve(
     responder: Responder,
     Sockets { udp, streams }: Sockets,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let (mut workers, waiting) =
+        Workers::start(&responder, udp).map_err(|source| ServeError::Thread { source })?;
     let mut drivers = JoinSet::new();
-    for socket in udp {
-        drivers.spawn(udp::serve(responder.clone(), socket));
-    }
+    drivers.spawn(waiting.run());
     stream::serve(responder, streams, &mut drivers)?;
     tokio::select! {
         () = shutdown => Ok(()),
+        () = workers.ended() => Err(ServeError::Socket),
         Some(_) = drivers.join_next() => Err(ServeError::Socket),
     }
 }

@@ -9,6 +9,7 @@
 //! Everything that touches the system for the packet path's sake is here: devices, addresses, namespaces.
 
 mod bulk_tun;
+pub mod datagrams;
 mod driver;
 mod error;
 pub mod faulty;

@@ -8,6 +8,9 @@ use super::super::raw;
 use super::Checker;
 use crate::dns::Settings;
 
+/// More threads than any machine's processors only cost memory.
+const MOST_WORKERS: usize = 1024;
+
 impl Checker<'_> {
     pub(super) fn dns(&mut self, raw: &raw::Dns) -> Option<Dns> {
         let default = vec!["127.0.0.1:5353".to_owned()];
@@ -22,6 +25,7 @@ impl Checker<'_> {
             return None;
         }
         let listen = self.addresses("dns.listen", texts);
+        let workers = self.workers(raw.workers);
         let tcp = self.tcp(&raw.tcp);
         let tls = self.addresses("dns.tls.listen", raw.tls.listen.as_deref().unwrap_or_default());
         let https = self.https(&raw.https);
@@ -35,12 +39,26 @@ impl Checker<'_> {
             }
         }
         let settings = Settings { rate_limit: self.rate_limit(&raw.rate_limit)? };
-        Some(Dns { listen: listen?, tcp: tcp?, tls, https, identity, settings })
+        let (listen, workers, tcp) = (listen?, workers?, tcp?);
+        Some(Dns { listen, workers, tcp, tls, https, identity, settings })
     }
 
     fn addresses(&mut self, key: &str, texts: &[String]) -> Option<Vec<SocketAddr>> {
         let parsed: Vec<_> = texts.iter().map(|text| self.socket_address(key, text)).collect();
         parsed.into_iter().collect()
+    }
+
+    /// How many threads answer, if that is said.
+    fn workers(&mut self, raw: Option<u32>) -> Option<Option<usize>> {
+        let Some(count) = raw else { return Some(None) };
+        match usize::try_from(count) {
+            Ok(count) if (1..=MOST_WORKERS).contains(&count) => Some(Some(count)),
+            _ => {
+                let range = format!("1 to {MOST_WORKERS}");
+                self.note("dns.workers", count, &range, "name as many as there are processors");
+                None
+            }
+        }
     }
 
     fn tcp(&mut self, raw: &raw::Tcp) -> Option<Tcp> {

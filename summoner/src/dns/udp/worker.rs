@@ -1,0 +1,159 @@
+//! A thread that answers what comes by one socket: a batch is received, answered, sent, and only then wakes anybody.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use policies::Instant;
+use policies::budget::Credibility;
+use policies::response_rate::Verdict;
+use synjitsu_device::datagrams::{BATCH, Batch};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::super::limit::{RateLimiter, slipped};
+use super::super::{Arrival, Outcome, Reply, Responder, Transport};
+use super::late::Late;
+use crate::clock;
+
+/// How long a worker pauses after the system had no memory for it.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What a worker needs.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) responder: Responder,
+    pub(super) socket: Arc<UdpSocket>,
+    /// Whether the socket tells at which address a query arrived.
+    pub(super) tells_arrival: bool,
+    /// For answers that have to wait.
+    pub(super) late: mpsc::Sender<Late>,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Answers until it is told to stop.
+    ///
+    /// # Errors
+    /// When the socket fails for good.
+    pub(super) fn run(self) -> io::Result<()> {
+        let mut batch = Batch::new(self.tells_arrival);
+        let mut replies = Vec::with_capacity(BATCH);
+        let mut limiter = self.responder.settings().rate_limit.clone().map(RateLimiter::new);
+        loop {
+            let received = match batch.receive(self.socket.as_fd()) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Err(error) if is_temporary(&error) => {
+                    debug!(%error, "a UDP socket reports");
+                    std::thread::sleep(PAUSE);
+                    0
+                }
+                Err(error) => return Err(error),
+            };
+            if self.stopping.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            let received_at = clock::now();
+            for slot in 0..received {
+                let Some(arrival) = arrival(&batch, slot, received_at) else { continue };
+                let outcome = self.responder.respond(batch.datagram(slot), &arrival);
+                match &mut limiter {
+                    Some(limiter) => {
+                        let outcome = limited(limiter, &arrival, outcome, &mut batch, slot);
+                        self.answer(&mut batch, slot, outcome, &mut replies);
+                    }
+                    None => self.answer(&mut batch, slot, outcome, &mut replies),
+                }
+            }
+            let sent = batch.send(self.socket.as_fd());
+            if sent.failed > 0 {
+                debug!(lost = sent.failed, "answers could not be sent");
+            }
+            replies.drain(..).for_each(|reply| self.responder.sent(reply));
+            if let Some(limiter) = &mut limiter {
+                limiter.report(&*self.responder.metrics());
+            }
+        }
+    }
+
+    /// Answers the query in a slot. What it leads to is for when the batch has left.
+    fn answer(&self, batch: &mut Batch, slot: usize, outcome: Outcome, replies: &mut Vec<Reply>) {
+        match outcome {
+            Outcome::Silence => {}
+            Outcome::Send(reply) => {
+                batch.answer_with(slot, &reply.message);
+                replies.push(reply);
+            }
+            Outcome::Wait { reply, ready, cap } => {
+                let (envelope, socket) = (*batch.envelope(slot), self.socket.clone());
+                let late = Late { reply, ready, cap, envelope, socket };
+                // Too many wait: this one does not.
+                if let Err(refused) = self.late.try_send(late) {
+                    refused.into_inner().send(&self.responder);
+                }
+            }
+        }
+    }
+}
+
+/// How a query came, unless nobody could be answered.
+fn arrival(batch: &Batch, slot: usize, received_at: Instant) -> Option<Arrival> {
+    let source = batch.envelope(slot).peer().filter(is_answerable)?;
+    Some(Arrival { source, transport: Transport::Udp, received_at, idle: None })
+}
+
+/// What is left to do for an outcome if its response may be beyond its rate. Then it wakes nobody: that is up to the query by
+/// TCP, or the packet, of a client that is there.
+fn limited(
+    limiter: &mut RateLimiter,
+    arrival: &Arrival,
+    outcome: Outcome,
+    batch: &mut Batch,
+    slot: usize,
+) -> Outcome {
+    let reply = match &outcome {
+        Outcome::Silence => return outcome,
+        Outcome::Send(reply) | Outcome::Wait { reply, .. } => reply,
+    };
+    let proven = reply.credibility == Credibility::Proven;
+    match limiter.verdict(arrival.received_at, arrival.source.ip(), reply.class, proven) {
+        Verdict::Send => outcome,
+        Verdict::Drop => Outcome::Silence,
+        Verdict::Slip => {
+            if let Some(short) = slipped(&reply.message) {
+                batch.answer_with(slot, &short);
+            }
+            Outcome::Silence
+        }
+    }
+}
+
+/// Whether a socket that failed so may be received from again.
+fn is_temporary(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    // Of an earlier answer that could not be delivered, or of a machine without memory.
+    const TEMPORARY: [Errno; 8] = [
+        Errno::AGAIN,
+        Errno::CONNREFUSED,
+        Errno::HOSTUNREACH,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::NONET,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| TEMPORARY.contains(&errno))
+}
+
+/// Whether an answer can be sent there: not to port 0, and not to everybody.
+fn is_answerable(source: &SocketAddr) -> bool {
+    let to_many = match source.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast(),
+        IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
+    };
+    source.port() != 0 && !to_many
+}
