@@ -1,4 +1,4 @@
-//! The one place where the daemon reads the monotonic clock.
+//! The one place where the daemon reads the clock of stamps and deadlines, and that of DNS.
 
 use policies::Instant;
 use rustix::time::{ClockId, clock_gettime};
@@ -20,4 +20,12 @@ pub fn now() -> Instant {
 pub fn tokio_instant(at: Instant) -> tokio::time::Instant {
     const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
     tokio::time::Instant::now() + at.saturating_since(now()).min(DAY)
+}
+
+/// Now, in seconds since 1970, as DNS has it: 32 bits that go round (RFC 4034, section 3.1.5).
+#[must_use]
+pub fn unix_seconds() -> u32 {
+    let time = clock_gettime(ClockId::Realtime);
+    // The lower half of the number, also of one before 1970.
+    u32::try_from(time.tv_sec.rem_euclid(1 << 32)).unwrap_or_default()
 }

@@ -124,6 +124,30 @@ pub const KEYS: &[Key] = &[
     ),
     key("dns.https.path", Kind::Text, "\"/dns-query\"", "The path of their URI."),
     key(
+        "dns.cookies",
+        Kind::Flag,
+        "true",
+        "Whether DNS cookies (RFC 7873) are answered. A client that comes back with a good one has proven its address: its responses have no rate, and what it may wake is counted with that of TCP clients.",
+    ),
+    key(
+        "dns.cookie_secret_file",
+        Kind::Text,
+        "secrets of its own, made at each start",
+        "File with the secrets of cookies, if several servers answer under one address (RFC 9018): one of 32 hexadecimal digits on each line. The first makes cookies, the others are still known; the format is NSD's.",
+    ),
+    key(
+        "dns.nsid",
+        Kind::Text,
+        "\"none\"",
+        "What the server calls itself when it is asked (RFC 5001, and `id.server` of RFC 4892), to tell servers of one address apart.",
+    ),
+    key(
+        "dns.version",
+        Kind::Text,
+        "\"none\"",
+        "What it says of its software (`version.server`, `version.bind`); `\"none\"`: such queries are refused.",
+    ),
+    key(
         "dns.rate_limit.rate",
         Kind::Rate,
         "\"200/s\"",

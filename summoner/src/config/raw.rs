@@ -27,6 +27,10 @@ pub(super) struct Dns {
     pub(super) tcp: Tcp,
     pub(super) tls: Tls,
     pub(super) https: Https,
+    pub(super) cookies: Option<bool>,
+    pub(super) cookie_secret_file: Option<String>,
+    pub(super) nsid: Option<String>,
+    pub(super) version: Option<String>,
     pub(super) rate_limit: RateLimit,
 }
 

@@ -438,6 +438,8 @@ fn what_cannot_work_is_refused() {
         ("[limits.wakes]\ndeny = [\"192.0.2.1/24\"]", "limits.wakes.deny"),
         ("[limits.wakes]\nallow = [\"192.0.2.0/24\"]", "limits.wakes.allow"),
         ("[limits.wakes]\nallow = [\"::/0\"]\ndeny = [\"::/0\"]", "limits.wakes.allow"),
+        ("[dns]\ncookie_secret_file = \"/nonexistent\"", "dns.cookie_secret_file"),
+        ("[dns]\nnsid = \"\"", "dns.nsid"),
         ("[dns.rate_limit]\nrate = \"0/s\"", "dns.rate_limit.rate"),
         ("[dns.rate_limit]\nnxdomain = \"never\"", "dns.rate_limit.nxdomain"),
         ("[dns.rate_limit]\nslots = 3", "dns.rate_limit.slots"),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use policies::Instant;
 use policies::budget::Credibility;
 
+use crate::clock;
+
 /// What carries a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -52,15 +54,26 @@ pub struct Arrival {
     pub received_at: Instant,
     /// How long the connection it came by may be silent, if it came by one whose client may ask (RFC 7828).
     pub idle: Option<Duration>,
+    /// Whether the query itself shows that its source is not forged: by a valid cookie (RFC 7873). Drivers say `false`; the
+    /// responder finds out.
+    pub proven: bool,
 }
 
 impl Arrival {
-    /// A datagram may come from anybody; whoever asks over a connection has been answered there.
+    /// Of a query that has just come.
+    #[must_use]
+    pub fn now(source: SocketAddr, transport: Transport) -> Self {
+        Self { source, transport, received_at: clock::now(), idle: None, proven: false }
+    }
+
+    /// A datagram may come from anybody, unless it has a cookie that we sent there; whoever asks over a connection has been answered there.
     #[must_use]
     pub const fn credibility(&self) -> Credibility {
         match self.transport {
-            Transport::Udp => Credibility::Forgeable,
-            Transport::Tcp | Transport::Tls | Transport::Https => Credibility::Proven,
+            Transport::Udp if !self.proven => Credibility::Forgeable,
+            Transport::Udp | Transport::Tcp | Transport::Tls | Transport::Https => {
+                Credibility::Proven
+            }
         }
     }
 }

@@ -8,16 +8,11 @@ use policies::access::Prefix;
 use policies::response_rate::{ResponseClass, ResponseLimits, ResponseRate, Verdict};
 
 use super::DnsMetrics;
+use super::wire::{HEADER, QUESTION_FIXED, RECORD_FIXED, after_name, number};
 use crate::entropy;
 
-/// Length of a message's header (RFC 1035, section 4.1.1).
-const HEADER: usize = 12;
-/// The octets after the name of a question: its type and class.
-const QUESTION_FIXED: usize = 4;
-/// The octets after the name of a record: type, class, TTL and the length of its data.
-const RECORD_FIXED: usize = 10;
 /// The type of an OPT record (RFC 6891, section 6.1.2).
-const OPT: [u8; 2] = [0, 41];
+const OPT: u16 = 41;
 /// TC, in the third octet of the header.
 const TRUNCATED: u8 = 0b10;
 
@@ -132,9 +127,9 @@ impl RateLimiter {
 ///
 /// `None` for what is not a response that could be shortened; nothing is sent then.
 pub(super) fn slipped(response: &[u8]) -> Option<Vec<u8>> {
-    let header = response.get(..HEADER)?;
-    let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let (questions, answers, authorities, additionals) = (count(4), count(6), count(8), count(10));
+    let count = |at| number(response, at);
+    let (questions, answers, authorities, additionals) =
+        (count(4)?, count(6)?, count(8)?, count(10)?);
     let mut at = HEADER;
     for _ in 0..questions {
         at = after_name(response, at)? + QUESTION_FIXED;
@@ -143,9 +138,9 @@ pub(super) fn slipped(response: &[u8]) -> Option<Vec<u8>> {
     let mut opt = None;
     for _ in 0..u32::from(answers) + u32::from(authorities) + u32::from(additionals) {
         let fixed = after_name(response, at)?;
-        let length = response.get(fixed + RECORD_FIXED - 2..fixed + RECORD_FIXED)?;
-        let end = fixed + RECORD_FIXED + usize::from(u16::from_be_bytes([length[0], length[1]]));
-        if response.get(fixed..fixed + OPT.len()) == Some(&OPT) {
+        let length = number(response, fixed + RECORD_FIXED - 2)?;
+        let end = fixed + RECORD_FIXED + usize::from(length);
+        if number(response, fixed) == Some(OPT) {
             opt = Some(response.get(at..end)?);
         }
         at = end;
@@ -157,18 +152,6 @@ pub(super) fn slipped(response: &[u8]) -> Option<Vec<u8>> {
         short.extend_from_slice(opt);
     }
     Some(short)
-}
-
-/// Where a name that begins at `at` ends.
-fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match usize::from(*message.get(at)?) {
-            0 => return Some(at + 1),
-            // A pointer ends a name (RFC 1035, section 4.1.4).
-            length if length >= 0xc0 => return Some(at + 2),
-            length => at += 1 + length,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,21 +4,26 @@
 //! ```text
 //!   udp, stream        octets in, octets out, sockets, limits on connections
 //!     limit            how many responses each network gets
+//!     screen           the outline of a query
 //!     Responder        octets -> Outcome: protocol, signs of use, wakes; never waits
 //!       zone           question -> answer
 //!       render         answer -> octets that the client can take
 //! ```
 
 mod arrival;
+mod chaos;
+mod cookies;
 mod edns;
 mod labels;
 mod limit;
 mod render;
 mod responder;
+mod screen;
 mod settings;
 mod signal;
 pub mod stream;
 mod udp;
+mod wire;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -36,9 +41,10 @@ use tokio::task::JoinSet;
 use zone::Zones;
 
 pub use arrival::{Arrival, Transport};
+pub use cookies::{Cookies, SecretsError};
 pub use limit::{Limited, RateLimit};
 pub use responder::{Outcome, Reply, Responder};
-pub use settings::Settings;
+pub use settings::{CookieSecrets, Settings};
 pub use signal::ServiceSignal;
 pub use stream::Streams;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hickory_proto::op::{
-    Header, HeaderCounts, Message, MessageType, Metadata, OpCode, Query, ResponseCode,
+    Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, Query, ResponseCode,
 };
-use hickory_proto::rr::{LowerName, RecordType};
+use hickory_proto::rr::{DNSClass, LowerName, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
 use policies::ServiceId;
 use policies::access::Access;
@@ -19,9 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 use zone::{Answer, Kind, Placed, Question};
 
+use super::cookies::{Cookies, Malformed};
+use super::edns::Explanation;
 use super::render::Draft;
+use super::screen::screen;
 use super::{
-    Arrival, DnsMetrics, Published, QueryWake, ServiceSignal, Settings, Transport, edns, labels,
+    Arrival, DnsMetrics, Published, QueryWake, ServiceSignal, Settings, Transport, chaos, edns,
+    labels,
 };
 use crate::clock;
 use crate::config::AnswerMode;
@@ -38,6 +42,7 @@ pub struct Responder {
     /// Shared: the queries of one network come by any socket. Locked for services only that have `wake_on_refresh = false`.
     refreshes: Arc<Mutex<Refreshes>>,
     settings: Arc<Settings>,
+    cookies: Option<Arc<Cookies>>,
 }
 
 impl std::fmt::Debug for Responder {
@@ -101,7 +106,8 @@ impl Responder {
         metrics: Arc<dyn DnsMetrics>,
         settings: Arc<Settings>,
     ) -> Self {
-        Self { published, wakes, metrics, settings, refreshes: Arc::default() }
+        let cookies = settings.cookies.as_ref().map(|secrets| Arc::new(secrets.cookies()));
+        Self { published, wakes, metrics, settings, cookies, refreshes: Arc::default() }
     }
 
     /// What counts.
@@ -118,13 +124,22 @@ impl Responder {
             // An answer to an answer could go on for ever.
             return Outcome::Silence;
         }
+        let unreadable = |error: &dyn std::fmt::Display| {
+            debug!(%error, source = %arrival.source, "a query that cannot be read");
+            let rcode = match header.metadata.op_code {
+                OpCode::Query => ResponseCode::FormErr,
+                // Nobody asks for it to be read.
+                _ => ResponseCode::NotImp,
+            };
+            self.metrics.query("none", labels::rcode(rcode));
+            bare(&header.metadata, rcode, arrival)
+        };
+        if let Err(malformed) = screen(query) {
+            return unreadable(&malformed);
+        }
         match Message::from_vec(query) {
             Ok(query) => self.respond_to(&query, arrival),
-            Err(error) => {
-                debug!(%error, source = %arrival.source, "a query that cannot be read");
-                self.metrics.query("none", labels::rcode(ResponseCode::FormErr));
-                bare(&header.metadata, ResponseCode::FormErr, arrival)
-            }
+            Err(error) => unreadable(&error),
         }
     }
 
@@ -149,33 +164,78 @@ impl Responder {
     }
 
     fn respond_to(&self, query: &Message, arrival: &Arrival) -> Outcome {
-        let outcome = match checked(query) {
-            Ok(question) => self.answer(query, question, arrival),
-            Err(rcode) => refuse(query, rcode, arrival),
+        let (asked, checked) = self.asked(query, arrival);
+        let outcome = match checked.and_then(|()| question_of(&asked)) {
+            Ok(Some(question)) if question.query_class() == DNSClass::CH => {
+                self.answer_chaos(&asked, question)
+            }
+            Ok(Some(question)) => self.answer(&asked, question),
+            // Only for a cookie.
+            Ok(None) => {
+                write(Draft::empty(metadata(query, ResponseCode::NoError, false), None), &asked)
+            }
+            Err(rcode) => refuse(&asked, rcode),
         };
         let (qtype, rcode) = (query.queries.first().map(Query::query_type), rcode_of(&outcome));
         self.metrics.query(qtype.map_or("none", labels::qtype), labels::rcode(rcode));
         outcome
     }
 
-    fn answer(&self, query: &Message, asked: &Query, arrival: &Arrival) -> Outcome {
+    /// A query with what its OPT record says of its source, and the OPT record to answer with; and whether that could be read.
+    fn asked<'q>(
+        &self,
+        query: &'q Message,
+        arrival: &Arrival,
+    ) -> (Asked<'q>, Result<(), ResponseCode>) {
+        let mut asked = Asked { query, arrival: *arrival, edns: None };
+        let Some(offered) = &query.edns else { return (asked, Ok(())) };
+        let mut edns = edns::answer_to(offered);
+        let mut checked = Ok(());
+        if let (Some(cookies), Some(cookie)) = (&self.cookies, edns::cookie(offered)) {
+            match cookies.check(clock::unix_seconds(), arrival.source.ip(), cookie) {
+                Ok(cookie) => {
+                    asked.arrival.proven |= cookie.proven;
+                    edns::put_cookie(&mut edns, &cookie.answer);
+                }
+                Err(Malformed) => checked = Err(ResponseCode::FormErr),
+            }
+        }
+        if let Some(identity) = &self.settings.identity {
+            edns::put_identity(&mut edns, offered, identity);
+        }
+        asked.edns = Some(edns);
+        (asked, checked)
+    }
+
+    fn answer_chaos(&self, asked: &Asked<'_>, question: &Query) -> Outcome {
+        let Some(record) = chaos::answer(question, &self.settings) else {
+            return refuse(asked, ResponseCode::Refused);
+        };
+        let metadata = metadata(asked.query, ResponseCode::NoError, true);
+        let draft =
+            Draft { answers: vec![record], ..Draft::empty(metadata, Some(question.clone())) };
+        write(draft, asked)
+    }
+
+    fn answer(&self, asked: &Asked<'_>, query: &Query) -> Outcome {
         let published = self.published.load();
-        let name = LowerName::new(asked.name());
-        let dnssec_ok = query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        let name = LowerName::new(query.name());
+        let dnssec_ok = asked.query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        let arrival = &asked.arrival;
         let question = Question {
             name: &name,
-            qtype: asked.query_type(),
-            qclass: asked.query_class(),
+            qtype: query.query_type(),
+            qclass: query.query_class(),
             dnssec_ok,
             rotation: rotation(arrival),
         };
         let Some(zone) = published.zones.find(&name, question.qtype) else {
-            return refuse(query, ResponseCode::Refused, arrival);
+            return refuse(asked, ResponseCode::Refused);
         };
         let answer = zone.answer(&question);
         let Noted { signals, wakes, ready } = self.note(&published, &answer, &question, arrival);
-        let draft = draft(query, asked, &answer, dnssec_ok);
-        match write(draft, query, arrival) {
+        let draft = draft(asked.query, query, &answer, dnssec_ok);
+        match write(draft, asked) {
             Outcome::Send(reply) => {
                 let reply = Reply { class: class_of(answer.kind), signals, wakes, ..reply };
                 match ready {
@@ -260,21 +320,36 @@ struct Noted {
     ready: Option<(oneshot::Receiver<()>, Duration)>,
 }
 
-/// The one question that can be answered, or why there is none.
-fn checked(query: &Message) -> Result<&Query, ResponseCode> {
+/// A query, and what its OPT record adds.
+#[derive(Debug)]
+struct Asked<'q> {
+    query: &'q Message,
+    arrival: Arrival,
+    /// The OPT record to answer with, if there was one.
+    edns: Option<Edns>,
+}
+
+/// The one question that can be answered, `None` if only a cookie is asked for, or why there is none.
+fn question_of<'q>(asked: &Asked<'q>) -> Result<Option<&'q Query>, ResponseCode> {
+    let query = asked.query;
     if query.metadata.op_code != OpCode::Query {
         return Err(ResponseCode::NotImp);
     }
-    // More than one question has no defined answer (RFC 9619).
-    let [question] = query.queries.as_slice() else { return Err(ResponseCode::FormErr) };
     if query.edns.as_ref().is_some_and(|edns| !edns::is_known(edns)) {
         return Err(ResponseCode::BADVERS);
     }
+    let question = match query.queries.as_slice() {
+        [question] => question,
+        // RFC 7873, section 5.4.
+        [] if asked.edns.as_ref().and_then(edns::cookie).is_some() => return Ok(None),
+        // More than one question has no defined answer (RFC 9619).
+        _ => return Err(ResponseCode::FormErr),
+    };
     match question.query_type() {
         // Zone transfers and meta types other than ANY are not questions about a name.
         RecordType::AXFR | RecordType::IXFR => Err(ResponseCode::Refused),
-        RecordType::OPT => Err(ResponseCode::FormErr),
-        _ => Ok(question),
+        RecordType::OPT | RecordType::TSIG => Err(ResponseCode::FormErr),
+        _ => Ok(Some(question)),
     }
 }
 
@@ -307,21 +382,26 @@ fn metadata(query: &Message, rcode: ResponseCode, authoritative: bool) -> Metada
     metadata
 }
 
-fn refuse(query: &Message, rcode: ResponseCode, arrival: &Arrival) -> Outcome {
+fn refuse(asked: &Asked<'_>, rcode: ResponseCode) -> Outcome {
     // Several questions are not repeated: nobody knows what an answer to them would look like.
-    let question = match query.queries.as_slice() {
+    let question = match asked.query.queries.as_slice() {
         [question] => Some(question.clone()),
         _ => None,
     };
-    write(Draft::empty(metadata(query, rcode, false), question), query, arrival)
+    write(Draft::empty(metadata(asked.query, rcode, false), question), asked)
 }
 
-fn write(mut draft: Draft, query: &Message, arrival: &Arrival) -> Outcome {
+fn write(mut draft: Draft, asked: &Asked<'_>) -> Outcome {
+    let Asked { query, arrival, edns } = asked;
     let rcode = draft.metadata.response_code;
-    draft.edns = query.edns.as_ref().map(|asked| {
-        let mut edns = edns::answer_to(asked);
+    draft.edns = edns.clone().map(|mut edns| {
         edns.set_rcode_high(rcode.high());
-        edns::tell_about_connection(&mut edns, asked, arrival);
+        if let Some(asked) = &query.edns {
+            edns::tell_about_connection(&mut edns, asked, arrival);
+        }
+        if let Some(why) = explanation(rcode, query) {
+            edns::explain(&mut edns, why);
+        }
         edns
     });
     draft.padded = edns::is_to_be_padded(query.edns.as_ref(), arrival);
@@ -345,6 +425,19 @@ const fn class_of(kind: Kind) -> ResponseClass {
         Kind::NxDomain => ResponseClass::NxDomain,
         Kind::Referral => ResponseClass::Referral,
         Kind::Refused => ResponseClass::Refused,
+    }
+}
+
+/// What a client may want to know about a result code.
+fn explanation(rcode: ResponseCode, query: &Message) -> Option<Explanation> {
+    let qtype = query.queries.first().map(Query::query_type);
+    match rcode {
+        ResponseCode::Refused => match qtype {
+            Some(RecordType::AXFR | RecordType::IXFR) => Some(Explanation::Prohibited),
+            _ => Some(Explanation::NotAuthoritative),
+        },
+        ResponseCode::NotImp => Some(Explanation::NotSupported),
+        _ => None,
     }
 }
 

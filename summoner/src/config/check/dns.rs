@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::super::checked::{Dns, Https, IdentityFiles, Tcp};
 use super::super::raw;
 use super::Checker;
-use crate::dns::Settings;
 
 /// More threads than any machine's processors only cost memory.
 const MOST_WORKERS: usize = 1024;
@@ -38,7 +37,7 @@ impl Checker<'_> {
                 self.note(key, address, "a certificate and its key", fix);
             }
         }
-        let settings = Settings { rate_limit: self.rate_limit(&raw.rate_limit)? };
+        let settings = self.dns_settings(raw)?;
         let (listen, workers, tcp) = (listen?, workers?, tcp?);
         Some(Dns { listen, workers, tcp, tls, https, identity, settings })
     }

@@ -1,4 +1,4 @@
-//! What responses are sent, and to whom: `dns.rate_limit`.
+//! What is sent besides what the zones say, and how often: `dns.rate_limit`, `dns.cookies`, `dns.nsid`, `dns.version`.
 
 use std::sync::Arc;
 
@@ -7,14 +7,64 @@ use policies::response_rate::{ResponseClass, ResponseLimits};
 
 use super::super::raw;
 use super::Checker;
-use crate::dns::RateLimit;
+use crate::dns::{CookieSecrets, Cookies, RateLimit, Settings};
 
 /// Most that may be remembered by a thread: 24 MiB.
 const MOST_SLOTS: u32 = 1 << 20;
 
 impl Checker<'_> {
+    pub(super) fn dns_settings(&mut self, raw: &raw::Dns) -> Option<Settings> {
+        let rate_limit = self.rate_limit(&raw.rate_limit);
+        let cookies = self.cookies(raw);
+        let identity = self.own_text("dns.nsid", raw.nsid.as_deref());
+        let version = self.own_text("dns.version", raw.version.as_deref());
+        Some(Settings {
+            rate_limit: rate_limit?,
+            cookies: cookies?,
+            identity: identity?,
+            version: version?,
+        })
+    }
+
+    /// The inner `None`: none are answered.
+    fn cookies(&mut self, raw: &raw::Dns) -> Option<Option<CookieSecrets>> {
+        const FILE: &str = "dns.cookie_secret_file";
+        let enabled = raw.cookies.unwrap_or(true);
+        let Some(path) = &raw.cookie_secret_file else {
+            return Some(enabled.then_some(CookieSecrets::OfThisServer));
+        };
+        let path = self.folder.join(path);
+        let expected = "a file with a secret of 32 hexadecimal digits on each line";
+        let fix = "write it with `openssl rand -hex 16`, and copy it to every server of the zone";
+        let cookies = match std::fs::read_to_string(&path) {
+            Ok(text) => Cookies::shared(&text).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match cookies {
+            Ok(cookies) => Some(enabled.then_some(CookieSecrets::Shared(cookies))),
+            Err(error) => {
+                self.note(FILE, format!("{} ({error})", path.display()), expected, fix);
+                None
+            }
+        }
+    }
+
+    /// What the server says of itself; the inner `None`: nothing.
+    fn own_text(&mut self, key: &str, text: Option<&str>) -> Option<Option<String>> {
+        match text {
+            None | Some("none") => Some(None),
+            // The length of a string in a TXT record (RFC 1035, section 3.3).
+            Some(text) if (1..=255).contains(&text.len()) => Some(Some(text.to_owned())),
+            Some(text) => {
+                let found = format!("{} octets", text.len());
+                self.note(key, found, "1 to 255 octets, or \"none\"", "write another text");
+                None
+            }
+        }
+    }
+
     /// The inner `None`: no class is limited.
-    pub(super) fn rate_limit(&mut self, raw: &raw::RateLimit) -> Option<Option<Arc<RateLimit>>> {
+    fn rate_limit(&mut self, raw: &raw::RateLimit) -> Option<Option<Arc<RateLimit>>> {
         let rate = raw.rate.as_deref().unwrap_or("200/s");
         let all = self.response_limit("rate", rate);
         let classes = ResponseClass::ALL.map(|class| {

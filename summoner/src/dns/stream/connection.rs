@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn answer(&mut self, query: &BytesMut) -> Result<(), End> {
         let Peer { source, transport, idle } = self.peer;
-        let arrival = Arrival { source, transport, received_at: clock::now(), idle: Some(idle) };
+        let arrival = Arrival { idle: Some(idle), ..Arrival::now(source, transport) };
         match self.responder.respond(query, &arrival) {
             // Whoever sends what cannot be answered once will hardly do better.
             Outcome::Silence => return Err(End::Nonsense),

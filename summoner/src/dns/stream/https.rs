@@ -147,12 +147,7 @@ impl Client {
             Ok(Err(status)) => return plain(status),
             Err(_) => return plain(StatusCode::REQUEST_TIMEOUT),
         };
-        let arrival = Arrival {
-            source: self.source,
-            transport: Transport::Https,
-            received_at: clock::now(),
-            idle: None,
-        };
+        let arrival = Arrival::now(self.source, Transport::Https);
         let reply = match self.responder.respond(&query, &arrival) {
             Outcome::Silence => return plain(StatusCode::BAD_REQUEST),
             Outcome::Send(reply) => reply,

@@ -103,7 +103,7 @@ impl Worker {
 /// How a query came, unless nobody could be answered.
 fn arrival(batch: &Batch, slot: usize, received_at: Instant) -> Option<Arrival> {
     let source = batch.envelope(slot).peer().filter(is_answerable)?;
-    Some(Arrival { source, transport: Transport::Udp, received_at, idle: None })
+    Some(Arrival { source, transport: Transport::Udp, received_at, idle: None, proven: false })
 }
 
 /// What is left to do for an outcome if its response may be beyond its rate. Then it wakes nobody: that is up to the query by
