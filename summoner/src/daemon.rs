@@ -25,6 +25,7 @@ use crate::admin::{self, AdminError};
 use crate::config::{self, Attach, Config, ConfigError};
 use crate::deploy::{self, Deployer};
 use crate::dns::stream::tls::{Identity, TlsError};
+use crate::dns::transfer::notify;
 use crate::dns::{self, Published, Streams};
 use crate::dnssec::{KeyFolder, Signer};
 use crate::engine::hvt::{EngineError, Hvt, StockSettings};
@@ -177,6 +178,8 @@ pub async fn serve(
     let dns_server = tokio::spawn(dns::serve_apart(responder, sockets, until(stopped.clone())));
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(admin::serve(admin, request_sender));
+    let listen = config.dns.listen.clone();
+    helpers.spawn(notify::run(published.clone(), Arc::new(metrics.clone()), listen));
     if let Some(listener) = page {
         let switch = driver.handle();
         let counted = metrics.clone();

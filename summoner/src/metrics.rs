@@ -37,6 +37,10 @@ pub struct Metrics {
     pub connections_closed: IntCounterVec,
     /// `summoner_dns_rate_limited_total{class,result}`: responses beyond the rate of their source's network.
     pub rate_limited: IntCounterVec,
+    /// `summoner_dns_transfers_total{qtype,result}`
+    pub transfers: IntCounterVec,
+    /// `summoner_dns_notifies_total{result}`
+    pub notifies: IntCounterVec,
     /// `summoner_wakes_total{service,trigger,result}`
     pub wakes: IntCounterVec,
     /// `summoner_wakes_over_budget_total{credibility,budget,trigger,result}`: wakes that would have cost a boot, and were
@@ -119,6 +123,16 @@ impl Metrics {
                 "summoner_dns_connections_closed_total",
                 "DNS connections that ended, by transport and reason (client, idle, displaced, broken, handshake, nonsense)",
                 &["transport", "reason"],
+            ),
+            transfers: counters(
+                "summoner_dns_transfers_total",
+                "Zone transfers by type (AXFR, IXFR) and what was sent (whole, changes, serial, refused)",
+                &["qtype", "result"],
+            ),
+            notifies: counters(
+                "summoner_dns_notifies_total",
+                "Words of a change to secondaries, by what became of them (heard, refused, unheard)",
+                &["result"],
             ),
             wakes: counters(
                 "summoner_wakes_total",
@@ -230,6 +244,14 @@ impl DnsMetrics for Metrics {
 
     fn wake_withheld(&self, reason: &'static str) {
         self.wakes_withheld.with_label_values(&[reason]).inc();
+    }
+
+    fn transfer(&self, qtype: &'static str, result: &'static str) {
+        self.transfers.with_label_values(&[qtype, result]).inc();
+    }
+
+    fn notified(&self, result: &'static str) {
+        self.notifies.with_label_values(&[result]).inc();
     }
 
     fn connection_opened(&self, transport: &'static str) {

@@ -6,6 +6,7 @@ mod network;
 mod responses;
 mod server;
 mod service;
+mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -60,7 +61,8 @@ impl Checker<'_> {
         let listen =
             raw.metrics.listen.as_deref().map(|text| self.socket_address("metrics.listen", text));
         let log = self.log(&raw.log);
-        let zone = self.zone(&raw.zone);
+        let tsig = self.tsig(&raw.tsig);
+        let zone = self.zone(&raw.zone, &tsig);
         let (Some(network), Some(zone), Some(limits)) = (network, zone, limits) else {
             // Services can be judged only against these.
             return None;
@@ -79,6 +81,7 @@ impl Checker<'_> {
             dns: dns?,
             zone,
             dnssec: dnssec?,
+            tsig: tsig.into_values().collect(),
             network,
             limits,
             admin: Admin { socket },

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dns::Settings;
-use hickory_proto::rr::Name;
-use ipnet::{Ipv4Net, Ipv6Net};
+use crate::dns::tsig::FUDGE;
+use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
+use hickory_proto::rr::{Name, TSigner};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use policies::access::AccessList;
 use policies::backoff::BackoffPolicy;
 use policies::budget::WakeLimits;
@@ -34,6 +36,8 @@ pub struct Config {
     pub zone: ZoneSettings,
     /// Whether and how the zones are signed.
     pub dnssec: Dnssec,
+    /// Secrets shared with others.
+    pub tsig: Vec<TsigKey>,
     /// The services' network.
     pub network: Network,
     /// What may run.
@@ -109,6 +113,49 @@ pub struct ZoneSettings {
     pub serial: SerialChoice,
     /// At least one.
     pub name_servers: Vec<NameServer>,
+    /// Secondaries.
+    pub transfer: TransferSettings,
+}
+
+/// `[zone.transfer]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TransferSettings {
+    /// Who may have the zones; empty for anybody with the key, or nobody.
+    pub to: Vec<IpNet>,
+    /// With which key, one of `[tsig]`.
+    pub key: Option<Name>,
+    /// Who is told of changes.
+    pub notify: Vec<SocketAddr>,
+}
+
+/// `[tsig.NAME]`
+#[derive(Clone, PartialEq, Eq)]
+pub struct TsigKey {
+    /// Its name.
+    pub name: Name,
+    /// One that can be computed.
+    pub algorithm: TsigAlgorithm,
+    /// Octets.
+    pub secret: Vec<u8>,
+}
+
+impl TsigKey {
+    /// What signs with it.
+    ///
+    /// # Panics
+    /// Never: the algorithm was checked.
+    #[must_use]
+    pub fn signer(&self) -> TSigner {
+        let (secret, algorithm) = (self.secret.clone(), self.algorithm.clone());
+        TSigner::new(secret, algorithm, self.name.clone(), FUDGE)
+            .expect("only algorithms that can be computed are configured")
+    }
+}
+
+impl fmt::Debug for TsigKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TsigKey").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl ZoneSettings {

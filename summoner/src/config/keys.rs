@@ -273,6 +273,43 @@ pub const KEYS: &[Key] = &[
         "How long signatures are valid; they are made anew when half of it is over. At least a day and twice `zone.expire`.",
     ),
     key(
+        "zone.transfer.to",
+        Kind::List,
+        "none",
+        "Prefixes of the secondaries that may have the zones whole, such as `[\"192.0.2.53/32\"]`; nobody else may. See [TRANSFER.md](../TRANSFER.md).",
+    ),
+    key(
+        "zone.transfer.key",
+        Kind::Text,
+        "none",
+        "The key, named as its table under `[tsig]`, with which secondaries must sign, and we do. Without `to` they may sign from anywhere.",
+    ),
+    key(
+        "zone.transfer.notify",
+        Kind::List,
+        "none",
+        "Secondaries that are told when a zone has changed: addresses, with a port if it is not 53.",
+    ),
+    key(
+        "tsig.*.name",
+        Kind::Text,
+        "the table's",
+        "Name of a key for signatures (TSIG, RFC 8945), the same at the secondary.",
+    ),
+    key(
+        "tsig.*.algorithm",
+        Kind::Text,
+        "\"hmac-sha256\"",
+        "How its signatures are made: `\"hmac-sha256\"`, `\"hmac-sha384\"` or `\"hmac-sha512\"`.",
+    ),
+    key("tsig.*.secret", Kind::Text, "none", "The shared secret in base64, at least 16 octets."),
+    key(
+        "tsig.*.secret_file",
+        Kind::Text,
+        "none",
+        "File with the secret, so that the configuration may be read by others. Read again on `SIGHUP`.",
+    ),
+    key(
         "network.attach",
         Kind::Text,
         "\"tun\"",

@@ -11,6 +11,7 @@ pub(super) struct Raw {
     pub(super) dns: Dns,
     pub(super) zone: Zone,
     pub(super) dnssec: Dnssec,
+    pub(super) tsig: BTreeMap<String, Tsig>,
     pub(super) network: Network,
     pub(super) limits: Limits,
     pub(super) admin: Admin,
@@ -86,6 +87,30 @@ pub(super) struct Zone {
     pub(super) expire: Option<u32>,
     pub(super) minimum: Option<u32>,
     pub(super) name_servers: Option<BTreeMap<String, Vec<String>>>,
+    pub(super) transfer: Transfer,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Transfer {
+    pub(super) to: Option<Vec<String>>,
+    pub(super) key: Option<String>,
+    pub(super) notify: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tsig {
+    pub(super) name: Option<String>,
+    pub(super) algorithm: Option<String>,
+    pub(super) secret: Option<String>,
+    pub(super) secret_file: Option<String>,
+}
+
+impl std::fmt::Debug for Tsig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tsig").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

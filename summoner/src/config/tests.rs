@@ -97,6 +97,14 @@ fn everything_can_be_said() {
         algorithm = "ed25519"
         keys = ["2026", "2027-a"]
         validity = "3d"
+        [zone.transfer]
+        to = ["192.0.2.0/24", "2001:db8::1"]
+        key = "secondary"
+        notify = ["192.0.2.53", "[2001:db8::1]:5353"]
+        [tsig.secondary]
+        name = "transfer.example.org."
+        algorithm = "hmac-sha512"
+        secret = "MDEyMzQ1Njc4OWFiY2RlZg=="
         [network]
         interface = "jit0"
         ipv4 = "192.168.7.0/24"
@@ -448,6 +456,14 @@ fn what_cannot_work_is_refused() {
         ("[log]\nfilter = \"=nonsense=\"", "log.filter"),
         ("[dns]\nlisten = [\"localhost:53\"]", "dns.listen"),
         ("[dns.tcp]\nconnections = 0", "dns.tcp.connections"),
+        ("[zone.transfer]\nto = [\"somewhere\"]", "zone.transfer.to"),
+        ("[zone.transfer]\nkey = \"nobody\"", "zone.transfer.key"),
+        ("[zone.transfer]\nnotify = [\"ns.example.org\"]", "zone.transfer.notify"),
+        ("[zone.transfer]\nnotify = [\"192.0.2.1\"]", "zone.transfer.notify"),
+        ("[tsig.k]\nsecret = \"c2hvcnQ=\"", "tsig.k.secret"),
+        ("[tsig.k]\nsecret_file = \"nowhere\"", "tsig.k.secret_file"),
+        ("[tsig.k]\nalgorithm = \"hmac-md5\"\nsecret = \"\"", "tsig.k.algorithm"),
+        ("[tsig.k]\nalgorithm = \"hmac-sha256\"", "tsig.k"),
         ("[dns.tcp]\nidle = \"1ms\"", "dns.tcp.idle"),
         ("[dns.tls]\nlisten = [\"127.0.0.1:853\"]", "dns.tls.listen"),
         ("[dns.tls]\nkey = \"x\"", "dns.tls.key"),

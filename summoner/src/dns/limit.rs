@@ -175,6 +175,8 @@ mod tests {
         fn wake_withheld(&self, _: &'static str) {}
         fn connection_opened(&self, _: &'static str) {}
         fn connection_closed(&self, _: &'static str, _: &'static str) {}
+        fn transfer(&self, _: &'static str, _: &'static str) {}
+        fn notified(&self, _: &'static str) {}
         fn rate_limited(&self, class: ResponseClass, limited: Limited, count: u64) {
             self.0.lock().unwrap().push((class.label(), limited.label(), count));
         }

@@ -21,7 +21,10 @@ mod responder;
 mod screen;
 mod settings;
 mod signal;
+mod signed;
 pub mod stream;
+pub mod transfer;
+pub mod tsig;
 mod udp;
 mod wire;
 
@@ -47,6 +50,7 @@ pub use responder::{Outcome, Reply, Responder};
 pub use settings::{CookieSecrets, Settings};
 pub use signal::ServiceSignal;
 pub use stream::Streams;
+pub use transfer::Transfers;
 
 use udp::Workers;
 
@@ -61,6 +65,8 @@ const URGENCY: i32 = 10;
 pub struct Published {
     /// Answers.
     pub zones: Zones,
+    /// Who may have the zones whole, and their history.
+    pub transfers: Transfers,
     /// The services that answers refer to.
     pub services: HashMap<ServiceId, ServiceEntry>,
     /// Whose queries may wake and count as use.
@@ -111,6 +117,10 @@ pub trait DnsMetrics: Send + Sync {
     fn connection_closed(&self, transport: &'static str, reason: &'static str);
     /// So many responses of a class were beyond the rate of their source's network.
     fn rate_limited(&self, class: ResponseClass, limited: Limited, count: u64);
+    /// A transfer was asked for. Both labels are of closed sets.
+    fn transfer(&self, qtype: &'static str, result: &'static str);
+    /// A secondary was told of a change, or could not be. The label is of a closed set.
+    fn notified(&self, result: &'static str);
 }
 
 /// Why DNS ended.

@@ -23,6 +23,8 @@ use super::cookies::{Cookies, Malformed};
 use super::edns::Explanation;
 use super::render::Draft;
 use super::screen::screen;
+use super::transfer::{Transfer, Transfers};
+use super::tsig::Session;
 use super::{
     Arrival, DnsMetrics, Published, QueryWake, ServiceSignal, Settings, Transport, chaos, edns,
     labels,
@@ -67,6 +69,8 @@ pub enum Outcome {
         /// The longest wait.
         cap: Duration,
     },
+    /// Send all of these, one after the other; only to a query that came by TCP or TLS.
+    Transfer(Transfer),
 }
 
 /// A response, and what it leads to.
@@ -86,7 +90,11 @@ pub struct Reply {
 
 impl Reply {
     /// One that concerns no service.
-    const fn of(message: Vec<u8>, rcode: ResponseCode, credibility: Credibility) -> Self {
+    pub(super) const fn of(
+        message: Vec<u8>,
+        rcode: ResponseCode,
+        credibility: Credibility,
+    ) -> Self {
         let class = match rcode {
             ResponseCode::NoError => ResponseClass::Answer,
             ResponseCode::NXDomain => ResponseClass::NxDomain,
@@ -110,9 +118,14 @@ impl Responder {
         Self { published, wakes, metrics, settings, cookies, refreshes: Arc::default() }
     }
 
-    /// What counts.
-    pub(super) fn metrics(&self) -> Arc<dyn DnsMetrics> {
-        self.metrics.clone()
+    /// Where drivers count.
+    pub(super) fn metrics(&self) -> &dyn DnsMetrics {
+        &*self.metrics
+    }
+
+    /// What is published now.
+    pub(super) fn published(&self) -> arc_swap::Guard<Arc<Published>> {
+        self.published.load()
     }
 
     /// Answers a query.
@@ -138,7 +151,7 @@ impl Responder {
             return unreadable(&malformed);
         }
         match Message::from_vec(query) {
-            Ok(query) => self.respond_to(&query, arrival),
+            Ok(message) => self.respond_signed(query, &message, arrival),
             Err(error) => unreadable(&error),
         }
     }
@@ -163,9 +176,18 @@ impl Responder {
         }
     }
 
-    fn respond_to(&self, query: &Message, arrival: &Arrival) -> Outcome {
+    /// Answers a query that could be read. A transfer takes the session of who has signed.
+    pub(super) fn respond_to(
+        &self,
+        query: &Message,
+        arrival: &Arrival,
+        session: &mut Option<Session>,
+    ) -> Outcome {
         let (asked, checked) = self.asked(query, arrival);
         let outcome = match checked.and_then(|()| question_of(&asked)) {
+            Ok(Some(question)) if Transfers::are_asked(question) => {
+                self.transfer(&asked, question, session)
+            }
             Ok(Some(question)) if question.query_class() == DNSClass::CH => {
                 self.answer_chaos(&asked, question)
             }
@@ -322,11 +344,11 @@ struct Noted {
 
 /// A query, and what its OPT record adds.
 #[derive(Debug)]
-struct Asked<'q> {
-    query: &'q Message,
-    arrival: Arrival,
+pub(super) struct Asked<'q> {
+    pub(super) query: &'q Message,
+    pub(super) arrival: Arrival,
     /// The OPT record to answer with, if there was one.
-    edns: Option<Edns>,
+    pub(super) edns: Option<Edns>,
 }
 
 /// The one question that can be answered, `None` if only a cookie is asked for, or why there is none.
@@ -346,8 +368,7 @@ fn question_of<'q>(asked: &Asked<'q>) -> Result<Option<&'q Query>, ResponseCode>
         _ => return Err(ResponseCode::FormErr),
     };
     match question.query_type() {
-        // Zone transfers and meta types other than ANY are not questions about a name.
-        RecordType::AXFR | RecordType::IXFR => Err(ResponseCode::Refused),
+        // Meta types other than ANY are not questions about a name; transfers go their own way.
         RecordType::OPT | RecordType::TSIG => Err(ResponseCode::FormErr),
         _ => Ok(Some(question)),
     }
@@ -374,7 +395,7 @@ fn draft(query: &Message, asked: &Query, answer: &Answer<'_>, dnssec_ok: bool) -
     }
 }
 
-fn metadata(query: &Message, rcode: ResponseCode, authoritative: bool) -> Metadata {
+pub(super) fn metadata(query: &Message, rcode: ResponseCode, authoritative: bool) -> Metadata {
     let mut metadata = Metadata::response_from_request(&query.metadata);
     metadata.response_code = rcode;
     metadata.authoritative = authoritative;
@@ -382,13 +403,21 @@ fn metadata(query: &Message, rcode: ResponseCode, authoritative: bool) -> Metada
     metadata
 }
 
-fn refuse(asked: &Asked<'_>, rcode: ResponseCode) -> Outcome {
+pub(super) fn refuse(asked: &Asked<'_>, rcode: ResponseCode) -> Outcome {
     // Several questions are not repeated: nobody knows what an answer to them would look like.
     let question = match asked.query.queries.as_slice() {
         [question] => Some(question.clone()),
         _ => None,
     };
     write(Draft::empty(metadata(asked.query, rcode, false), question), asked)
+}
+
+/// How many octets a response may have.
+pub(super) fn limit(query: &Message, arrival: &Arrival) -> usize {
+    match arrival.transport {
+        Transport::Udp => edns::limit(query.edns.as_ref()),
+        Transport::Tcp | Transport::Tls | Transport::Https => LONGEST,
+    }
 }
 
 fn write(mut draft: Draft, asked: &Asked<'_>) -> Outcome {
@@ -405,11 +434,7 @@ fn write(mut draft: Draft, asked: &Asked<'_>) -> Outcome {
         edns
     });
     draft.padded = edns::is_to_be_padded(query.edns.as_ref(), arrival);
-    let limit = match arrival.transport {
-        Transport::Udp => edns::limit(query.edns.as_ref()),
-        Transport::Tcp | Transport::Tls | Transport::Https => LONGEST,
-    };
-    match draft.write(limit) {
+    match draft.write(limit(query, arrival)) {
         Ok(message) => Outcome::Send(Reply::of(message, rcode, arrival.credibility())),
         Err(error) => {
             debug!(%error, "a response cannot be written");
@@ -461,6 +486,6 @@ fn rcode_of(outcome: &Outcome) -> ResponseCode {
             let low = reply.message.get(3).map_or(0, |octet| octet & 0xf);
             ResponseCode::from(0, low)
         }
-        Outcome::Silence => ResponseCode::NoError,
+        Outcome::Silence | Outcome::Transfer(_) => ResponseCode::NoError,
     }
 }

@@ -5,6 +5,7 @@
 //!        | content    what the zones say
 //!        | serial     another number whenever they say something else, remembered across restarts
 //!        | sign       with the signatures of before where they fit (dnssec)
+//!        | history    what has changed, for secondaries
 //!        v
 //!    Published        to be swapped in whole
 //! ```
@@ -21,7 +22,8 @@ use policies::ServiceId;
 use policies::access::AccessList;
 use zone::{SignError, Zone, ZoneError, Zones};
 
-use crate::config::{Config, Dnssec};
+use crate::config::{Config, Dnssec, TransferSettings, TsigKey};
+use crate::dns::transfer::Ledger;
 use crate::dns::{Published, ServiceEntry};
 use crate::dnssec::{KeyError, Round, Signer};
 use crate::orchestrator::Deployment;
@@ -50,6 +52,7 @@ pub enum PublishError {
 pub struct Publisher {
     state: State,
     signer: Signer,
+    ledger: Ledger,
     /// What was published last, if it is signed: to be signed again when it is time.
     signed: Option<Unsigned>,
 }
@@ -62,13 +65,15 @@ struct Unsigned {
     access: Arc<AccessList>,
     serial: SerialChoice,
     dnssec: Dnssec,
+    transfer: TransferSettings,
+    tsig: Vec<TsigKey>,
 }
 
 impl Publisher {
     /// A publisher that remembers in `state`, and signs by `signer`.
     #[must_use]
-    pub const fn new(state: State, signer: Signer) -> Self {
-        Self { state, signer, signed: None }
+    pub fn new(state: State, signer: Signer) -> Self {
+        Self { state, signer, ledger: Ledger::default(), signed: None }
     }
 
     /// The zones of `config` with `deployments` in them, at the time of day `now`. To be swapped in when the deployments
@@ -88,6 +93,8 @@ impl Publisher {
             access: config.limits.wakes.access.clone(),
             serial: config.zone.serial,
             dnssec: config.dnssec.clone(),
+            transfer: config.zone.transfer.clone(),
+            tsig: config.tsig.clone(),
         };
         self.issue(unsigned, now)
     }
@@ -114,14 +121,16 @@ impl Publisher {
     fn issue(&mut self, unsigned: Unsigned, now: SystemTime) -> Result<Published, PublishError> {
         let prepared = self.signer.prepare(&unsigned.dnssec, &unsigned.zones, now)?;
         let again = prepared.is_some().then(|| unsigned.clone());
-        let Unsigned { mut zones, services, access, serial, .. } = unsigned;
+        let Unsigned { mut zones, services, access, serial, transfer, tsig, .. } = unsigned;
         let round = prepared.as_ref().map(|prepared| prepared.round);
         let versions = number(serial, &mut zones, round, &self.state.remembered().serials, now);
         // Remembered first: a serial that was used must never be given to other content.
         self.state.remember_serials(versions)?;
         let zones = self.signer.sign(prepared, zones)?;
         self.signed = again;
-        Ok(Published { zones: Zones::new(zones), services, access })
+        let zones = Zones::new(zones);
+        let transfers = self.ledger.note(&transfer, &tsig, &zones);
+        Ok(Published { zones, services, access, transfers })
     }
 }
 

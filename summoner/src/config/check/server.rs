@@ -10,7 +10,7 @@ use policies::budget::{Limit, WakeLimits};
 use policies::warm::WarmPolicy;
 use zone::{NameServer, Soa};
 
-use super::super::checked::{Limits, Log, LogFormat, Wakes, ZoneSettings};
+use super::super::checked::{Limits, Log, LogFormat, TsigKey, Wakes, ZoneSettings};
 use super::super::raw;
 use super::{Checker, MIB};
 use crate::publish::serial::SerialChoice;
@@ -141,7 +141,11 @@ impl Checker<'_> {
         count
     }
 
-    pub(super) fn zone(&mut self, raw: &raw::Zone) -> Option<ZoneSettings> {
+    pub(super) fn zone(
+        &mut self,
+        raw: &raw::Zone,
+        keys: &BTreeMap<String, TsigKey>,
+    ) -> Option<ZoneSettings> {
         let Some(text) = &raw.apex else {
             self.note(
                 "zone.apex",
@@ -188,6 +192,7 @@ impl Checker<'_> {
             );
             return None;
         };
+        let transfer = self.transfer(&raw.transfer, keys);
         let mname = match &raw.mname {
             Some(text) => self.name("zone.mname", text, &apex),
             None => Some(first.name.clone()),
@@ -209,7 +214,14 @@ impl Checker<'_> {
             expire: expire?,
             minimum: minimum?,
         };
-        Some(ZoneSettings { apex, ttl: ttl?, soa, serial: serial?, name_servers })
+        Some(ZoneSettings {
+            apex,
+            ttl: ttl?,
+            soa,
+            serial: serial?,
+            name_servers,
+            transfer: transfer?,
+        })
     }
 
     fn serial(&mut self, text: Option<&str>) -> Option<SerialChoice> {

@@ -23,6 +23,7 @@ pub fn reference() -> String {
     for key in KEYS {
         let this = match key.path.split('.').collect::<Vec<_>>()[..] {
             [_] => "Top level".to_owned(),
+            ["tsig", ..] => "`[tsig.NAME]`".to_owned(),
             ["services", ..] => "`[services.KEY]`".to_owned(),
             [first, ..] => format!("`[{first}]`"),
             [] => continue,

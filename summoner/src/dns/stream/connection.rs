@@ -13,6 +13,7 @@ use super::End;
 use super::frame::{self, Incoming};
 use super::places::Place;
 use crate::clock;
+use crate::dns::transfer::Transfer;
 use crate::dns::{Arrival, Outcome, Reply, Responder, Transport};
 
 /// Answers that may wait for guests on one connection; beyond, it is not read.
@@ -43,6 +44,7 @@ pub(super) async fn answer_all(
         incoming: Incoming::default(),
         gathered: Gathered::default(),
         waiting: JoinSet::new(),
+        transfer: None,
     };
     match connection.run(place).await {
         Ok(never) => match never {},
@@ -58,6 +60,8 @@ struct Connection<S> {
     gathered: Gathered,
     /// Answers that wait for guests to be ready.
     waiting: JoinSet<Reply>,
+    /// What is being sent; other queries wait until it is done.
+    transfer: Option<Transfer>,
 }
 
 /// Answers that are to be written.
@@ -111,6 +115,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Gathers the answers to the queries that are whole. Says whether there is anything to be written.
     fn answer_what_is_here(&mut self, place: &Place) -> Result<bool, End> {
         while self.gathered.octets.len() < GATHERED && self.waiting.len() < WAITING {
+            if let Some(transfer) = &mut self.transfer {
+                place.touch(clock::now());
+                // Half a transfer is worth nothing: the secondary keeps what it has and tries again.
+                match transfer.next_message().map_err(|_| End::Broken)? {
+                    Some(message) if frame::put(&mut self.gathered.octets, &message) => {}
+                    Some(_) => return Err(End::Broken),
+                    None => self.transfer = None,
+                }
+                continue;
+            }
             let Some(query) = self.incoming.next().map_err(|_| End::Nonsense)? else { break };
             place.touch(clock::now());
             self.answer(&query)?;
@@ -125,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // Whoever sends what cannot be answered once will hardly do better.
             Outcome::Silence => return Err(End::Nonsense),
             Outcome::Send(reply) => self.gathered.add(reply),
+            Outcome::Transfer(transfer) => self.transfer = Some(transfer),
             Outcome::Wait { reply, ready, cap } => {
                 self.waiting.spawn(async move {
                     // Ready, not to be ready, or too late: it is answered in any case.

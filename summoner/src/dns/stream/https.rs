@@ -149,7 +149,7 @@ impl Client {
         };
         let arrival = Arrival::now(self.source, Transport::Https);
         let reply = match self.responder.respond(&query, &arrival) {
-            Outcome::Silence => return plain(StatusCode::BAD_REQUEST),
+            Outcome::Silence | Outcome::Transfer(_) => return plain(StatusCode::BAD_REQUEST),
             Outcome::Send(reply) => reply,
             Outcome::Wait { reply, ready, cap } => {
                 // Ready, not to be ready, or too late: it is answered in any case.

@@ -28,7 +28,7 @@ use self::connection::{Peer, answer_all};
 use self::places::{Place, Places};
 use self::table::Bounds;
 use self::tls::Identity;
-use super::{DnsMetrics, Responder, ServeError, Transport};
+use super::{Responder, ServeError, Transport};
 use crate::clock;
 
 /// Where connections are accepted, and how they are treated.
@@ -86,7 +86,6 @@ impl End {
 #[derive(Clone)]
 struct Server {
     responder: Responder,
-    metrics: Arc<dyn DnsMetrics>,
     places: Places,
     idle: Duration,
     https_path: Arc<str>,
@@ -103,7 +102,6 @@ pub(super) fn serve(
         prefix: usize::try_from(streams.prefix_connections).unwrap_or(usize::MAX),
     };
     let server = Server {
-        metrics: responder.metrics(),
         responder,
         places: Places::new(bounds),
         idle: streams.idle,
@@ -167,7 +165,7 @@ impl Server {
     /// From the first octet to the last.
     async fn attend(self, stream: TcpStream, kind: Kind, peer: Peer, place: Arc<Place>) {
         let transport = peer.transport.label();
-        self.metrics.connection_opened(transport);
+        self.responder.metrics().connection_opened(transport);
         // Answers are whole when they are written: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
         let end = tokio::select! {
@@ -175,7 +173,7 @@ impl Server {
             () = place.taken() => End::Displaced,
         };
         debug!(source = %peer.source, transport, end = end.label(), "a connection ended");
-        self.metrics.connection_closed(transport, end.label());
+        self.responder.metrics().connection_closed(transport, end.label());
     }
 
     async fn speak(&self, stream: TcpStream, kind: Kind, peer: Peer, place: &Arc<Place>) -> End {

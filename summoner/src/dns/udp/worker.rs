@@ -75,7 +75,7 @@ impl Worker {
             }
             replies.drain(..).for_each(|reply| self.responder.sent(reply));
             if let Some(limiter) = &mut limiter {
-                limiter.report(&*self.responder.metrics());
+                limiter.report(self.responder.metrics());
             }
         }
     }
@@ -83,7 +83,8 @@ impl Worker {
     /// Answers the query in a slot. What it leads to is for when the batch has left.
     fn answer(&self, batch: &mut Batch, slot: usize, outcome: Outcome, replies: &mut Vec<Reply>) {
         match outcome {
-            Outcome::Silence => {}
+            // A transfer is never given to UDP.
+            Outcome::Silence | Outcome::Transfer(_) => {}
             Outcome::Send(reply) => {
                 batch.answer_with(slot, &reply.message);
                 replies.push(reply);
@@ -116,7 +117,7 @@ fn limited(
     slot: usize,
 ) -> Outcome {
     let reply = match &outcome {
-        Outcome::Silence => return outcome,
+        Outcome::Silence | Outcome::Transfer(_) => return outcome,
         Outcome::Send(reply) | Outcome::Wait { reply, .. } => reply,
     };
     let proven = reply.credibility == Credibility::Proven;
