@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
@@ -11,37 +11,13 @@ use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use support::dns::{ask, over_tcp, over_udp};
 use support::{DNS, PATIENCE, World, hello};
 
 fn message(name: &str, qtype: RecordType) -> Message {
     let mut message = Message::query();
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), qtype));
     message
-}
-
-fn over_udp(octets: &[u8]) -> Vec<u8> {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.send_to(octets, DNS).unwrap();
-    let mut buffer = vec![0; 65_535];
-    let length = socket.recv(&mut buffer).unwrap();
-    buffer.truncate(length);
-    buffer
-}
-
-fn ask(message: &Message) -> Message {
-    Message::from_vec(&over_udp(&message.to_vec().unwrap())).unwrap()
-}
-
-fn over_tcp(stream: &mut TcpStream, message: &Message) -> Message {
-    let octets = message.to_vec().unwrap();
-    stream.write_all(&u16::try_from(octets.len()).unwrap().to_be_bytes()).unwrap();
-    stream.write_all(&octets).unwrap();
-    let mut length = [0; 2];
-    stream.read_exact(&mut length).unwrap();
-    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut answer).unwrap();
-    Message::from_vec(&answer).unwrap()
 }
 
 #[test]

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a helper of tests: a failure is the test's")]
 
+pub(crate) mod dns;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -202,6 +204,13 @@ impl World {
                 other => panic!("{other:?}"),
             })
             .collect()
+    }
+
+    /// The sum of all metrics that begin so.
+    pub(crate) fn metrics(&self, prefix: &str) -> f64 {
+        let page = http_get(SocketAddr::from(([127, 0, 0, 1], 9177)), "/metrics").unwrap().body;
+        let lines = page.lines().filter(|line| line.starts_with(prefix));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     /// The value of a metric; 0 if it has not been counted yet. `labels` as the page writes them.

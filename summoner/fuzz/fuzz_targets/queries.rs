@@ -1,0 +1,4 @@
+//! `cargo fuzz run queries`; see ../README.md.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| summoner_fuzz::queries::run(input));
