@@ -23,11 +23,8 @@ pub fn run(input: &[u8]) {
         if how & 4 == 0 { "192.0.2.1:53" } else { "[2001:db8::1]:53" }.parse().unwrap();
     let outcome =
         RESPONDER.with(|responder| responder.respond(query, &Arrival::now(source, transport)));
-    let reply = match outcome {
-        Outcome::Send(reply) | Outcome::Wait { reply, .. } => reply,
-        // Nothing, or more than one message.
-        _ => return,
-    };
+    // Else there is no answer, or more than one message.
+    let (Outcome::Send(reply) | Outcome::Wait { reply, .. }) = outcome else { return };
     check(query, &reply.message, transport);
     RESPONDER.with(|responder| responder.sent(reply));
 }

@@ -9,6 +9,7 @@ use hickory_proto::rr::Name;
 use summoner::config::{self, Config};
 use summoner::deploy::Deployer;
 use summoner::dns::{Published, Responder};
+use summoner::dnssec::{KeyFolder, Signer};
 use summoner::metrics::Metrics;
 use summoner::publish::Publisher;
 use summoner::snapshots::Machine;
@@ -75,9 +76,10 @@ fn responder() -> Responder {
     std::fs::write(&file, CONFIG).unwrap();
     let config = config::load(Some(&file), &[]).unwrap();
     let state = State::open(&config.state_dir).unwrap();
+    let signer = Signer::new(KeyFolder::of(&config.state_dir));
     let deployments = Deployer::new(state.clone(), Machine::this()).deploy(&config).unwrap();
     let published =
-        Publisher::new(state).publish(&config, &deployments, SystemTime::now()).unwrap();
+        Publisher::new(state, signer).publish(&config, &deployments, SystemTime::now()).unwrap();
     let zones = published.zones.iter().cloned();
     let zones = zones.chain([Arc::new(rich(&config, "plain.test.")), Arc::new(signed(&config))]);
     let published = Published { zones: Zones::new(zones.collect::<Vec<_>>()), ..published };
