@@ -1,5 +1,7 @@
 //! Wiring: builds every part, connects them, says where they listen, runs, drains.
 
+mod templates;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -31,11 +33,13 @@ use crate::dnssec::{KeyFolder, Signer};
 use crate::engine::hvt::{EngineError, Hvt, StockSettings};
 use crate::metrics::Metrics;
 use crate::orchestrator::run::{Configuration, Inputs, run};
-use crate::orchestrator::{Limits, Orchestrator, Parts};
+use crate::orchestrator::{Change, Deployment, Limits, Orchestrator, Parts};
 use crate::publish::{PublishError, Publisher};
 use crate::snapshots::{Machine, Store, StoreError};
 use crate::state::{State, StateError};
+use crate::templates::{Instances, QUEUE, Request};
 use crate::{clock, entropy, metrics_page, packet_events, uplink};
+use templates::all;
 
 /// Wakes by query that may wait for the orchestrator; beyond, the client's packet has to wake.
 const QUERY_QUEUE: usize = 4096;
@@ -153,6 +157,8 @@ pub async fn serve(
     let (wakes, queries) = mpsc::channel(QUERY_QUEUE);
     let (request_sender, requests) = mpsc::channel(REQUEST_QUEUE);
     let (configuration_sender, configurations) = mpsc::channel(1);
+    let (changes_sender, changes) = mpsc::channel(1);
+    let (template_requests, asked_for) = mpsc::channel(QUEUE);
 
     let limits = limits(&config);
     let stock =
@@ -167,14 +173,16 @@ pub async fn serve(
         limits: limits.clone(),
         first_generation: deployer.first_generation(),
     });
-    orchestrator.configure(clock::now(), &limits, deployments);
+    orchestrator.configure(clock::now(), &limits, deployments.clone());
 
+    forget_made(&snapshots);
     check_snapshots(snapshots.clone(), metrics.clone());
     announce(&config, &sockets, &kvm);
     let (stop, stopped) = watch::channel(false);
     let settings = Arc::new(config.dns.settings.clone());
     let counted = Arc::new(metrics.clone());
-    let responder = dns::Responder::new(published.clone(), wakes, counted, settings);
+    let responder = dns::Responder::new(published.clone(), wakes, counted, settings)
+        .that_makes(template_requests);
     let dns_server = tokio::spawn(dns::serve_apart(responder, sockets, until(stopped.clone())));
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(admin::serve(admin, request_sender));
@@ -182,7 +190,7 @@ pub async fn serve(
     helpers.spawn(notify::run(published.clone(), Arc::new(metrics.clone()), listen));
     if let Some(listener) = page {
         let switch = driver.handle();
-        let counted = metrics.clone();
+        let (counted, metrics) = (metrics.clone(), metrics.clone());
         let refresh = move || {
             let segment = lan.as_ref().map(LanHandle::counters).unwrap_or_default();
             counted.set_switch_counters(switch.counters().into_iter().chain(segment));
@@ -192,17 +200,21 @@ pub async fn serve(
     let reloader = Reloader {
         source,
         running: config,
+        configured: deployments,
+        instances: Instances::default(),
         deployer,
         publisher,
         published,
         configuration_sender,
+        changes: changes_sender,
+        metrics,
         identity,
     };
-    helpers.spawn(reloader.run(hangups));
+    helpers.spawn(reloader.run(hangups, asked_for));
     stocked.await;
     println!("ready");
 
-    let inputs = Inputs { queries, packets, engine, requests, configurations };
+    let inputs = Inputs { queries, packets, engine, requests, configurations, changes };
     let outcome = tokio::spawn(run(orchestrator, inputs, until(stopped)));
     let result = tokio::select! {
         () = shutdown => Ok(()),
@@ -224,6 +236,17 @@ pub async fn serve(
     match (result, driver.shutdown()) {
         (Err(DaemonError::Switch(_)), Err(panic)) => Err(DaemonError::Switch(panic)),
         (result, _) => result,
+    }
+}
+
+/// Removes what is kept of services that templates made in a former life of the daemon: they are not there any more.
+fn forget_made(snapshots: &Store) {
+    for entry in snapshots.list() {
+        if crate::templates::is_made(&entry.service)
+            && let Err(error) = snapshots.remove(&entry.service, None)
+        {
+            warn!(service = entry.service, error = %crate::report(&error), "a snapshot of a former service stays");
+        }
     }
 }
 
@@ -362,35 +385,57 @@ fn announce(config: &Config, sockets: &dns::Sockets, kvm: &monitor::probe::KvmIn
     }
 }
 
-/// Reads the configuration again when asked to, and puts it into force if it is good.
+/// The one task that changes what there is: reads the configuration again when asked to, and puts it into force if it is
+/// good; makes and forgets the services of templates.
 struct Reloader {
     source: Source,
     running: Config,
+    /// The services of `running`.
+    configured: Vec<Deployment>,
+    /// Those that its templates have made.
+    instances: Instances,
     deployer: Deployer,
     publisher: Publisher,
     published: Arc<ArcSwap<Published>>,
     configuration_sender: mpsc::Sender<Configuration>,
     identity: Option<Arc<Identity>>,
+    changes: mpsc::Sender<Change>,
+    metrics: Metrics,
 }
 
 impl Reloader {
-    async fn run(mut self, mut hangups: tokio::signal::unix::Signal) {
+    async fn run(
+        mut self,
+        mut hangups: tokio::signal::unix::Signal,
+        mut asked_for: mpsc::Receiver<Request>,
+    ) {
         loop {
+            let due = self.instances.poll_timeout();
+            let timer = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(clock::tokio_instant(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                hangup = hangups.recv() => if hangup.is_none() { return },
+                Some(()) = hangups.recv() => self.reload_all().await,
+                Some(first) = asked_for.recv() => self.make(first, &mut asked_for).await,
+                () = timer => self.forget().await,
                 () = tokio::time::sleep(self.publisher.next_look(SystemTime::now())) => {
                     self.renew_signatures();
-                    continue;
                 }
             }
-            if let Some(Err(error)) = self.identity.as_ref().map(|identity| identity.reload()) {
-                error!(error = %crate::report(&error), "the certificate was not replaced");
-            }
-            match self.reload().await {
-                Ok(()) => info!(services = self.running.services.len(), "configuration reloaded"),
-                Err(reason) => {
-                    error!(%reason, "the new configuration is not used; the old one stays in force")
-                }
+        }
+    }
+
+    async fn reload_all(&mut self) {
+        if let Some(Err(error)) = self.identity.as_ref().map(|identity| identity.reload()) {
+            error!(error = %crate::report(&error), "the certificate was not replaced");
+        }
+        match self.reload().await {
+            Ok(()) => info!(services = self.running.services.len(), "configuration reloaded"),
+            Err(reason) => {
+                error!(%reason, "the new configuration is not used; the old one stays in force");
             }
         }
     }
@@ -415,16 +460,20 @@ impl Reloader {
         }
         config.keep_fixed(&self.running);
         let deployments = self.deployer.deploy(&config).map_err(|error| crate::report(&error))?;
-        let published = self.publisher.publish(&config, &deployments, SystemTime::now());
+        let instances = self.instances.under(&config, &mut self.deployer, &deployments);
+        let all = all(&deployments, &instances);
+        let published = self.publisher.publish(&config, &all, SystemTime::now());
         let published = published.map_err(|error| crate::report(&error))?;
         // The orchestrator first: a name must not be published before its address is attached.
         let going_down = || "the daemon is going down".to_owned();
         let (done, in_force) = oneshot::channel();
-        let configuration = Configuration { limits: limits(&config), services: deployments, done };
+        let configuration = Configuration { limits: limits(&config), services: all, done };
         self.configuration_sender.send(configuration).await.map_err(|_| going_down())?;
         in_force.await.map_err(|_| going_down())?;
         self.published.store(Arc::new(published));
         self.running = config;
+        self.configured = deployments;
+        self.replace(instances);
         Ok(())
     }
 }

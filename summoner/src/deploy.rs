@@ -35,13 +35,18 @@ pub struct Deployer {
     state: State,
     machine: Machine,
     numbers: HashMap<String, (ServiceId, Arc<ServiceSignal>)>,
+    /// The number of the next service that is new: none is given twice.
+    next: u32,
+    /// The images of the newest configuration, those of its templates too.
+    images: HashMap<ImageRef, Arc<LoadedImage>>,
 }
 
 impl Deployer {
     /// A deployer that remembers in `state`, and deploys on `machine`.
     #[must_use]
     pub fn new(state: State, machine: Machine) -> Self {
-        Self { state, machine, numbers: HashMap::new() }
+        let (numbers, images) = (HashMap::new(), HashMap::new());
+        Self { state, machine, numbers, next: 0, images }
     }
 
     /// The first generation of this life of the daemon.
@@ -59,14 +64,49 @@ impl Deployer {
         let images = load_images(config)?;
         self.state.remember(&assigned)?;
         let services = config.services.iter();
-        Ok(services
-            .map(|(key, settings)| {
-                let (id, signal) = self.number(key);
-                let addresses = assigned.get(key).cloned().unwrap_or_default();
-                let template = self.template(config, settings, id, &addresses, &images);
-                Deployment { id, signal, template, addresses, settings: settings.clone() }
-            })
-            .collect())
+        let deployments = services.map(|(key, settings)| {
+            let addresses = assigned.get(key).cloned().unwrap_or_default();
+            let image = images[&settings.image].clone();
+            self.deployment(config, settings, addresses, image)
+        });
+        let deployments = deployments.collect();
+        self.images = images;
+        Ok(deployments)
+    }
+
+    /// The deployment of one more service, which a template of `config` has made. Nothing of it is remembered across restarts.
+    ///
+    /// # Errors
+    /// When its image cannot be read any more.
+    pub fn deploy_one(
+        &mut self,
+        config: &Config,
+        settings: &Service,
+        addresses: Assigned,
+    ) -> Result<Deployment, LoadError> {
+        let image = match self.images.get(&settings.image) {
+            Some(image) => image.clone(),
+            // Of a configuration that was not put into force after all.
+            None => Arc::new(LoadedImage::load(&settings.image)?),
+        };
+        Ok(self.deployment(config, settings, addresses, image))
+    }
+
+    /// Forgets a service that a template has made. Should it be made again, it is another one.
+    pub fn forget(&mut self, key: &str) {
+        self.numbers.remove(key);
+    }
+
+    fn deployment(
+        &mut self,
+        config: &Config,
+        settings: &Service,
+        addresses: Assigned,
+        image: Arc<LoadedImage>,
+    ) -> Deployment {
+        let (id, signal) = self.number(&settings.key);
+        let template = self.template(config, settings, id, &addresses, image);
+        Deployment { id, signal, template, addresses, settings: settings.clone() }
     }
 
     fn template(
@@ -75,9 +115,8 @@ impl Deployer {
         settings: &Service,
         id: ServiceId,
         addresses: &Assigned,
-        images: &HashMap<ImageRef, Arc<LoadedImage>>,
+        image: Arc<LoadedImage>,
     ) -> Arc<Template> {
-        let image = images[&settings.image].clone();
         let command_line = command_line(&config.network, settings, addresses);
         let (mac, mtu) = (guest_mac(id), config.network.mtu);
         let key = self.machine.key(KeyParts {
@@ -105,22 +144,29 @@ impl Deployer {
     }
 
     fn number(&mut self, key: &str) -> (ServiceId, Arc<ServiceSignal>) {
-        let next = ServiceId(u32::try_from(self.numbers.len()).unwrap_or(u32::MAX));
-        self.numbers.entry(key.to_owned()).or_insert_with(|| (next, ServiceSignal::new())).clone()
+        if let Some(known) = self.numbers.get(key) {
+            return known.clone();
+        }
+        let number = (ServiceId(self.next), ServiceSignal::new());
+        // At a thousand services made in a second, 49 days of that.
+        self.next = self.next.wrapping_add(1);
+        self.numbers.insert(key.to_owned(), number.clone());
+        number
     }
 }
 
 /// Loads each image once, however many services boot it, and checks that it fits each of them.
 fn load_images(config: &Config) -> Result<HashMap<ImageRef, Arc<LoadedImage>>, LoadError> {
     let mut images: HashMap<ImageRef, Arc<LoadedImage>> = HashMap::new();
-    for (key, settings) in &config.services {
+    let templates = config.templates.values().map(|template| &template.prototype);
+    for settings in config.services.values().chain(templates) {
         let image = match images.get(&settings.image) {
             Some(image) => image.clone(),
             None => Arc::new(LoadedImage::load(&settings.image)?),
         };
         image.plan.check_memory(settings.memory).map_err(|source| LoadError::Memory {
             name: settings.image.to_string(),
-            service: key.clone(),
+            service: settings.key.clone(),
             source,
         })?;
         images.insert(settings.image.clone(), image);

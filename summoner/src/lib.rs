@@ -27,6 +27,7 @@ pub mod publish;
 pub mod resolve;
 pub mod snapshots;
 pub mod state;
+pub mod templates;
 mod uplink;
 
 /// An error and its causes in one line: printed once, at the edge.

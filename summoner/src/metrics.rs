@@ -41,6 +41,12 @@ pub struct Metrics {
     pub transfers: IntCounterVec,
     /// `summoner_dns_notifies_total{result}`
     pub notifies: IntCounterVec,
+    /// `summoner_template_queries_total{result}`: queries for services that were not made yet.
+    pub template_queries: IntCounterVec,
+    /// `summoner_template_services_total{template,result}`: services `made` and `forgotten`, and those that could not be.
+    pub template_services_made: IntCounterVec,
+    /// `summoner_template_services{template}`: services that are made.
+    pub template_services: IntGaugeVec,
     /// `summoner_wakes_total{service,trigger,result}`
     pub wakes: IntCounterVec,
     /// `summoner_wakes_over_budget_total{credibility,budget,trigger,result}`: wakes that would have cost a boot, and were
@@ -133,6 +139,21 @@ impl Metrics {
                 "summoner_dns_notifies_total",
                 "Words of a change to secondaries, by what became of them (heard, refused, unheard)",
                 &["result"],
+            ),
+            template_queries: counters(
+                "summoner_template_queries_total",
+                "Queries for services that templates had not made yet, by what came of them: unproven (told to ask by TCP), denied, asked, queue_full",
+                &["result"],
+            ),
+            template_services_made: counters(
+                "summoner_template_services_total",
+                "Services of templates, by what became of them: made, over_budget, full, no_address, no_image, unknown, unpublished, forgotten",
+                &["template", "result"],
+            ),
+            template_services: gauges(
+                "summoner_template_services",
+                "Services that templates have made",
+                &["template"],
             ),
             wakes: counters(
                 "summoner_wakes_total",
@@ -240,6 +261,10 @@ impl DnsMetrics for Metrics {
 
     fn wake_dropped(&self) {
         self.wakes_dropped.inc();
+    }
+
+    fn unmade(&self, result: &'static str) {
+        self.template_queries.with_label_values(&[result]).inc();
     }
 
     fn wake_withheld(&self, reason: &'static str) {

@@ -391,6 +391,7 @@ fn by_its_text() {
             services: Vec::new(),
             records: rich(),
             wake_all: false,
+            templates: Vec::new(),
         })
         .unwrap();
         let folder = KeyFolder::of(&state.path().join(algorithm.to_string()));

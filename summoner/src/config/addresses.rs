@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::checked::{AddressChoice, Config, Network};
+use super::checked::{AddressChoice, Config, Network, Service};
 
 /// The addresses of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +41,7 @@ pub fn assign(
     config: &Config,
     remembered: &BTreeMap<String, Assigned>,
 ) -> Result<BTreeMap<String, Assigned>, AddressError> {
-    let net4 = config.network.ipv4;
     let pool = pool4(&config.network);
-    let (first4, last4) = (pool.start().to_bits(), pool.end().to_bits());
     let choices4: Vec<_> = config
         .services
         .values()
@@ -56,24 +54,12 @@ pub fn assign(
         let address = remembered.get(key)?.ipv4.filter(|address| pool.contains(address))?;
         Some(u128::from(address.to_bits()))
     };
-    let places4 = Places {
-        first: u128::from(first4),
-        count: (u128::from(last4) + 1).saturating_sub(u128::from(first4)),
-    };
-    let ipv4 = places4.assign(&choices4, old4).map_err(|service| {
-        let within = match &config.network.pool {
-            Some(pool) => format!("{}-{}", pool.start(), pool.end()),
-            None => net4.to_string(),
-        };
-        AddressError { prefix: within, service }
-    })?;
+    let ipv4 = Places::ipv4(&config.network)
+        .assign(&choices4, old4)
+        .map_err(|service| full4(&config.network, service))?;
 
     let mut ipv6 = BTreeMap::new();
     if let Some(net6) = config.network.ipv6 {
-        let places6 = 1_u128
-            .checked_shl(128 - u32::from(net6.prefix_len()))
-            .unwrap_or(IPV6_PLACES)
-            .min(IPV6_PLACES);
         let choices6: Vec<_> = config
             .services
             .values()
@@ -82,7 +68,7 @@ pub fn assign(
         let old6 = |key: &str| {
             Some(remembered.get(key)?.ipv6.filter(|address| is_usable6(&net6, *address))?.to_bits())
         };
-        ipv6 = Places { first: net6.network().to_bits() + 2, count: places6.saturating_sub(2) }
+        ipv6 = Places::ipv6(&net6)
             .assign(&choices6, old6)
             .map_err(|service| AddressError { prefix: net6.to_string(), service })?;
     }
@@ -99,6 +85,42 @@ pub fn assign(
             (key.clone(), Assigned { ipv4: v4, ipv6: v6 })
         })
         .collect())
+}
+
+/// Gives one more service its addresses, beside those that are `taken`: by hash, so that it gets the same ones whenever they
+/// are free.
+///
+/// # Errors
+/// When the prefix is full.
+pub fn assign_one(
+    network: &Network,
+    service: &Service,
+    taken: impl Iterator<Item = Assigned> + Clone,
+) -> Result<Assigned, AddressError> {
+    let mut assigned = Assigned::default();
+    if service.ipv4 == AddressChoice::Auto {
+        let taken4 = taken.clone().filter_map(|taken| taken.ipv4);
+        let taken4 = taken4.map(|address| u128::from(address.to_bits())).collect();
+        let place = Places::ipv4(network).free(&service.key, &taken4);
+        let bits = place.and_then(|place| u32::try_from(place).ok());
+        let full = || full4(network, service.key.clone());
+        assigned.ipv4 = Some(bits.map(Ipv4Addr::from_bits).ok_or_else(full)?);
+    }
+    if let (AddressChoice::Auto, Some(net)) = (service.ipv6, network.ipv6) {
+        let taken6 = taken.filter_map(|taken| taken.ipv6).map(Ipv6Addr::to_bits).collect();
+        let place = Places::ipv6(&net).free(&service.key, &taken6);
+        let full = || AddressError { prefix: net.to_string(), service: service.key.clone() };
+        assigned.ipv6 = Some(place.map(Ipv6Addr::from_bits).ok_or_else(full)?);
+    }
+    Ok(assigned)
+}
+
+fn full4(network: &Network, service: String) -> AddressError {
+    let prefix = match &network.pool {
+        Some(pool) => format!("{}-{}", pool.start(), pool.end()),
+        None => network.ipv4.to_string(),
+    };
+    AddressError { prefix, service }
 }
 
 /// The addresses that may be given automatically: those of the pool, or all that are usable.
@@ -141,6 +163,21 @@ struct Places {
 }
 
 impl Places {
+    fn ipv4(network: &Network) -> Self {
+        let pool = pool4(network);
+        let (first, last) = (pool.start().to_bits(), pool.end().to_bits());
+        let count = (u128::from(last) + 1).saturating_sub(u128::from(first));
+        Self { first: u128::from(first), count }
+    }
+
+    fn ipv6(net: &Ipv6Net) -> Self {
+        let places = 1_u128
+            .checked_shl(128 - u32::from(net.prefix_len()))
+            .unwrap_or(IPV6_PLACES)
+            .min(IPV6_PLACES);
+        Self { first: net.network().to_bits() + 2, count: places.saturating_sub(2) }
+    }
+
     fn assign<'a>(
         &self,
         choices: &[(&'a str, AddressChoice<u128>)],

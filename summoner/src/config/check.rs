@@ -6,6 +6,7 @@ mod network;
 mod responses;
 mod server;
 mod service;
+mod template;
 mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
@@ -71,9 +72,12 @@ impl Checker<'_> {
         let services: Vec<Option<Service>> = raw
             .services
             .iter()
-            .map(|(key, raw)| self.service(key, raw, &network, &zone, &limits))
+            .map(|(key, raw)| {
+                self.service(&format!("services.{key}"), key, raw, &network, &zone, &limits)
+            })
             .collect();
         let services: Vec<Service> = services.into_iter().collect::<Option<_>>()?;
+        let templates = self.templates(&raw.templates, &services, &network, &zone, &limits);
         self.no_two_alike(&services, &zone);
         self.no_guessed_addresses(&network, &services);
         Some(Config {
@@ -93,6 +97,7 @@ impl Checker<'_> {
             },
             log: log?,
             services: services.into_iter().map(|service| (service.key.clone(), service)).collect(),
+            templates: templates?,
         })
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::dns::Settings;
 use crate::dns::tsig::FUDGE;
+use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
 use hickory_proto::rr::{Name, TSigner};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -50,6 +51,8 @@ pub struct Config {
     pub log: Log,
     /// The services, by key.
     pub services: BTreeMap<String, Service>,
+    /// The templates, by key.
+    pub templates: BTreeMap<String, Template>,
 }
 
 /// `[dns]`
@@ -170,6 +173,7 @@ impl ZoneSettings {
             services: Vec::new(),
             records: Vec::new(),
             wake_all: false,
+            templates: Vec::new(),
         }
     }
 }
@@ -304,6 +308,8 @@ pub enum LogFormat {
 pub struct Service {
     /// The key.
     pub key: String,
+    /// The key of the template that it was made by: then that, not a name of a client's choice, is a label of metrics.
+    pub template: Option<Arc<str>>,
     /// Absolute, in lower case, at least one.
     pub names: Vec<Name>,
     /// What boots.
@@ -340,6 +346,33 @@ pub struct Service {
     pub hold: Hold,
     /// The wait after failed boots.
     pub backoff: BackoffPolicy,
+}
+
+/// `[templates.KEY]`: services that are made when somebody asks for their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// The key.
+    pub key: Arc<str>,
+    /// The wildcard that their names match: absolute, in lower case.
+    pub pattern: Name,
+    /// How many there may be at once.
+    pub max: u32,
+    /// What each of them is like, but for its key, its name and its addresses.
+    pub prototype: Service,
+}
+
+impl Template {
+    /// The service that is called `label`.
+    ///
+    /// # Errors
+    /// When the name would be too long.
+    pub fn service(&self, label: &str) -> Result<Service, ProtoError> {
+        let mut name = self.pattern.base_name().prepend_label(label)?;
+        name.set_fqdn(true);
+        let names = vec![name.to_lowercase()];
+        let key = format!("{label}.{}", self.key);
+        Ok(Service { key, names, template: Some(self.key.clone()), ..self.prototype.clone() })
+    }
 }
 
 /// What boots.

@@ -23,8 +23,8 @@ use std::path::Path;
 
 pub use checked::{
     AddressChoice, Admin, AnswerMode, Attach, Config, Dns, Dnssec, Hold, Https, IdentityFiles,
-    ImageRef, Limits, Log, LogFormat, MetricsSettings, Network, Service, Tcp, TransferSettings,
-    TsigKey, WakeTriggers, Wakes, ZoneSettings,
+    ImageRef, Limits, Log, LogFormat, MetricsSettings, Network, Service, Tcp, Template,
+    TransferSettings, TsigKey, WakeTriggers, Wakes, ZoneSettings,
 };
 pub use problem::{ConfigError, Place, Problem};
 

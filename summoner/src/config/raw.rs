@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub(super) metrics: Metrics,
     pub(super) log: Log,
     pub(super) services: BTreeMap<String, Service>,
+    pub(super) templates: BTreeMap<String, Service>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,9 +193,13 @@ pub(super) struct Log {
     pub(super) format: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Service {
+    /// Of a template; the table of keys has it nowhere else.
+    pub(super) pattern: Option<String>,
+    /// Of a template.
+    pub(super) max: Option<u32>,
     pub(super) names: Option<Vec<String>>,
     pub(super) image: Option<String>,
     pub(super) command_line: Option<String>,
@@ -217,7 +222,7 @@ pub(super) struct Service {
     pub(super) backoff: Backoff,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Hold {
     pub(super) mode: Option<String>,
@@ -228,7 +233,7 @@ pub(super) struct Hold {
     pub(super) overflow: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Backoff {
     pub(super) initial: Option<String>,

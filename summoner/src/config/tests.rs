@@ -15,6 +15,8 @@ use super::addresses::{self, Assigned};
 use super::source::Layers;
 use super::*;
 
+mod templates;
+
 /// Checks `text` as if it were a file, with an environment and flags.
 fn read(
     text: &str,
@@ -163,6 +165,14 @@ fn everything_can_be_said() {
         initial = "1s"
         max = "1h"
         stable_after = "10s"
+        [templates.pr]
+        pattern = "*.PR"
+        max = 5
+        image = "builtin:hello"
+        idle = "2m"
+        ipv6 = "none"
+        hold = "syn"
+        backoff = { initial = "2s" }
         "#;
     let config = good(&text.replace("images/web", image));
     let web = &config.services["web"];
@@ -398,6 +408,14 @@ fn problems_say_where_they_are() {
     assert!(flag.contains("--set services.web.idle"), "{flag}");
 }
 
+/// That a service with `line`, or what follows it there, has one problem, at `key`.
+fn refused(line: &str, key: &str) {
+    let image = if line.starts_with("image") { "" } else { "image = \"builtin:hello\"\n" };
+    let text = format!("[zone]\napex = \"jit.test\"\n[services.web]\n{image}{line}\n");
+    let places = places(&text);
+    assert!(places.len() == 1 && places[0].ends_with(key), "{line}: {places:?}");
+}
+
 #[test]
 fn what_cannot_work_is_refused() {
     for (line, key) in [
@@ -471,10 +489,7 @@ fn what_cannot_work_is_refused() {
         ("[dns.https]\npath = \"dns?\"", "dns.https.path"),
         ("[dns]\nworkers = 0", "dns.workers"),
     ] {
-        let image = if line.starts_with("image") { "" } else { "image = \"builtin:hello\"\n" };
-        let text = format!("[zone]\napex = \"jit.test\"\n[services.web]\n{image}{line}\n");
-        let places = places(&text);
-        assert!(places.len() == 1 && places[0].ends_with(key), "{line}: {places:?}");
+        refused(line, key);
     }
 }
 
@@ -508,7 +523,7 @@ fn the_reference_is_the_table() {
 /// Every key of the table is read, and every key that is read is in the table.
 #[test]
 fn the_table_is_what_is_read() {
-    for key in keys::KEYS {
+    for key in keys::all() {
         let path = key.path.replace('*', "name");
         let text = format!("{SMALL}\n");
         // A value of no type at all: if the key is read, it is the value that is wrong, not the key.

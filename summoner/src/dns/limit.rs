@@ -173,6 +173,7 @@ mod tests {
         fn query(&self, _: &'static str, _: &'static str) {}
         fn wake_dropped(&self) {}
         fn wake_withheld(&self, _: &'static str) {}
+        fn unmade(&self, _: &'static str) {}
         fn connection_opened(&self, _: &'static str) {}
         fn connection_closed(&self, _: &'static str, _: &'static str) {}
         fn transfer(&self, _: &'static str, _: &'static str) {}

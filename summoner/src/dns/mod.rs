@@ -15,6 +15,7 @@ mod chaos;
 mod cookies;
 mod edns;
 mod labels;
+mod later;
 mod limit;
 mod render;
 mod responder;
@@ -45,6 +46,7 @@ use zone::Zones;
 
 pub use arrival::{Arrival, Transport};
 pub use cookies::{Cookies, SecretsError};
+pub use later::Later;
 pub use limit::{Limited, RateLimit};
 pub use responder::{Outcome, Reply, Responder};
 pub use settings::{CookieSecrets, Settings};
@@ -121,6 +123,8 @@ pub trait DnsMetrics: Send + Sync {
     fn transfer(&self, qtype: &'static str, result: &'static str);
     /// A secondary was told of a change, or could not be. The label is of a closed set.
     fn notified(&self, result: &'static str);
+    /// A query for a service that a template could make, and what came of it. The label is of a closed set.
+    fn unmade(&self, result: &'static str);
 }
 
 /// Why DNS ended.

@@ -26,11 +26,12 @@ use super::screen::screen;
 use super::transfer::{Transfer, Transfers};
 use super::tsig::Session;
 use super::{
-    Arrival, DnsMetrics, Published, QueryWake, ServiceSignal, Settings, Transport, chaos, edns,
-    labels,
+    Arrival, DnsMetrics, Later, Published, QueryWake, ServiceSignal, Settings, Transport, chaos,
+    edns, labels,
 };
 use crate::clock;
 use crate::config::AnswerMode;
+use crate::templates::Request;
 
 /// The longest message that a connection carries (RFC 1035, section 4.2.2).
 const LONGEST: usize = 65_535;
@@ -45,6 +46,8 @@ pub struct Responder {
     refreshes: Arc<Mutex<Refreshes>>,
     settings: Arc<Settings>,
     cookies: Option<Arc<Cookies>>,
+    /// Where services are made; none for what is answered when that is over.
+    pub(super) makers: Option<mpsc::Sender<Request>>,
 }
 
 impl std::fmt::Debug for Responder {
@@ -71,6 +74,8 @@ pub enum Outcome {
     },
     /// Send all of these, one after the other; only to a query that came by TCP or TLS.
     Transfer(Transfer),
+    /// A service is being made for the name: what to do is known when it is.
+    Later(Later),
 }
 
 /// A response, and what it leads to.
@@ -115,7 +120,8 @@ impl Responder {
         settings: Arc<Settings>,
     ) -> Self {
         let cookies = settings.cookies.as_ref().map(|secrets| Arc::new(secrets.cookies()));
-        Self { published, wakes, metrics, settings, cookies, refreshes: Arc::default() }
+        let refreshes = Arc::default();
+        Self { published, wakes, metrics, settings, cookies, refreshes, makers: None }
     }
 
     /// Where drivers count.
@@ -151,7 +157,10 @@ impl Responder {
             return unreadable(&malformed);
         }
         match Message::from_vec(query) {
-            Ok(message) => self.respond_signed(query, &message, arrival),
+            Ok(message) => match self.respond_signed(query, &message, arrival) {
+                Outcome::Later(later) => Outcome::Later(later.with(query)),
+                outcome => outcome,
+            },
             Err(error) => unreadable(&error),
         }
     }
@@ -199,7 +208,9 @@ impl Responder {
             Err(rcode) => refuse(&asked, rcode),
         };
         let (qtype, rcode) = (query.queries.first().map(Query::query_type), rcode_of(&outcome));
-        self.metrics.query(qtype.map_or("none", labels::qtype), labels::rcode(rcode));
+        if !matches!(outcome, Outcome::Later(_)) {
+            self.metrics.query(qtype.map_or("none", labels::qtype), labels::rcode(rcode));
+        }
         outcome
     }
 
@@ -255,6 +266,11 @@ impl Responder {
             return refuse(asked, ResponseCode::Refused);
         };
         let answer = zone.answer(&question);
+        if let Some(unmade) = &answer.unmade
+            && let Some(outcome) = self.make(unmade, asked, &published)
+        {
+            return outcome;
+        }
         let Noted { signals, wakes, ready } = self.note(&published, &answer, &question, arrival);
         let draft = draft(asked.query, query, &answer, dnssec_ok);
         match write(draft, asked) {
@@ -282,12 +298,17 @@ impl Responder {
             return noted;
         }
         if published.access.access(arrival.source.ip()) == Access::Denied {
-            self.metrics.wake_withheld("denied");
+            for id in &answer.wakes {
+                let Some(service) = published.services.get(id) else { continue };
+                service.signal.note_withheld(arrival.received_at);
+                self.metrics.wake_withheld("denied");
+            }
             return noted;
         }
         for id in &answer.wakes {
             let Some(service) = published.services.get(id) else { continue };
             if !service.wake_on_refresh && self.is_refresh(*id, answer, question, arrival) {
+                service.signal.note_withheld(arrival.received_at);
                 self.metrics.wake_withheld("refresh");
                 continue;
             }
@@ -420,7 +441,7 @@ pub(super) fn limit(query: &Message, arrival: &Arrival) -> usize {
     }
 }
 
-fn write(mut draft: Draft, asked: &Asked<'_>) -> Outcome {
+pub(super) fn write(mut draft: Draft, asked: &Asked<'_>) -> Outcome {
     let Asked { query, arrival, edns } = asked;
     let rcode = draft.metadata.response_code;
     draft.edns = edns.clone().map(|mut edns| {
@@ -486,6 +507,6 @@ fn rcode_of(outcome: &Outcome) -> ResponseCode {
             let low = reply.message.get(3).map_or(0, |octet| octet & 0xf);
             ResponseCode::from(0, low)
         }
-        Outcome::Silence | Outcome::Transfer(_) => ResponseCode::NoError,
+        Outcome::Silence | Outcome::Transfer(_) | Outcome::Later(_) => ResponseCode::NoError,
     }
 }

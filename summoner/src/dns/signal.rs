@@ -12,6 +12,8 @@ pub struct ServiceSignal {
     /// Zero: none yet.
     last_query: AtomicU64,
     last_answer: AtomicU64,
+    /// The newest query that does not count as use.
+    last_withheld: AtomicU64,
     awake: AtomicBool,
 }
 
@@ -27,6 +29,17 @@ impl ServiceSignal {
         // First the stamp, then the look: see `Orchestrator::answer_idle_question`.
         self.last_query.fetch_max(now.as_nanos(), Ordering::SeqCst);
         self.awake.load(Ordering::SeqCst)
+    }
+
+    /// Notes a query that is answered, but does not count as use.
+    pub fn note_withheld(&self, now: Instant) {
+        self.last_withheld.fetch_max(now.as_nanos(), Ordering::SeqCst);
+    }
+
+    /// The newest query that was answered, whether it counts as use or not: caches may have its answer since then.
+    #[must_use]
+    pub fn last_asked(&self) -> Option<Instant> {
+        stamp(&self.last_query).max(stamp(&self.last_withheld))
     }
 
     /// Notes that an answer was handed to the socket.

@@ -37,7 +37,10 @@ impl Responder {
                     .map_or(Outcome::Silence, |reply| Outcome::Wait { reply, ready, cap })
             }
             // A transfer has taken its session.
-            (outcome @ (Outcome::Silence | Outcome::Transfer(_)), Some(_)) => outcome,
+            // What comes later is signed then: the query is read again.
+            (outcome @ (Outcome::Silence | Outcome::Transfer(_) | Outcome::Later(_)), Some(_)) => {
+                outcome
+            }
         }
     }
 

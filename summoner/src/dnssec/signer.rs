@@ -207,6 +207,7 @@ mod tests {
             services: Vec::new(),
             records: names.iter().map(address).collect(),
             wake_all: false,
+            templates: Vec::new(),
         })
         .unwrap()
     }

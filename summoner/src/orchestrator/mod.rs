@@ -7,6 +7,7 @@
 
 mod admin;
 mod console;
+mod made;
 mod packets;
 mod reload;
 mod request;
@@ -28,6 +29,7 @@ use synjitsu::Command;
 use synjitsu_device::guest_port::{self, GuestPort};
 use tracing::{info, warn};
 
+pub use made::{Addition, Change};
 pub use request::{Request, ServiceStatus, SnapshotStatus};
 pub use service::Deployment;
 pub use wakes::Limits;
@@ -209,7 +211,7 @@ impl Orchestrator {
         if !matches!(ending, Ending::Destroyed | Ending::Suspended) || !expected {
             service.console.remark(generation.0, &ending.to_string());
         }
-        self.metrics.stops.with_label_values(&[service.key(), reason.label()]).inc();
+        self.metrics.stops.with_label_values(&[service.label(), reason.label()]).inc();
         self.finish_record(id);
         self.drive(now, id, Event::Exited(generation));
         let Some(service) = self.services.get_mut(&id) else { return };

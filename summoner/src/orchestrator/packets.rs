@@ -33,7 +33,7 @@ impl Orchestrator {
             PacketEvent::HoldEnded { service, outcome, waited } => {
                 let Some(service) = self.services.get(&service) else { return };
                 let outcome = outcome_label(outcome);
-                self.metrics.holds.with_label_values(&[service.key(), outcome]).inc();
+                self.metrics.holds.with_label_values(&[service.label(), outcome]).inc();
                 Metrics::observe(&self.metrics.hold_seconds, outcome, waited);
             }
         }

@@ -32,12 +32,10 @@ impl Orchestrator {
             }
             self.remove(now, id, StopReason::Removed);
         }
-        let templates: Vec<_> =
-            deployments.iter().map(|deployment| deployment.template.clone()).collect();
-        self.engine.anticipate(&templates);
         for deployment in deployments {
             self.put(now, deployment);
         }
+        self.anticipate();
         let configured: HashSet<&str> = self
             .services
             .values()
@@ -48,7 +46,14 @@ impl Orchestrator {
         self.admit(now);
     }
 
-    fn put(&mut self, now: Instant, deployment: Deployment) {
+    /// Tells the engine which services there are.
+    pub(super) fn anticipate(&mut self) {
+        let live = self.services.values().filter(|service| !service.removed);
+        let templates: Vec<_> = live.map(|service| service.deployment.template.clone()).collect();
+        self.engine.anticipate(&templates);
+    }
+
+    pub(super) fn put(&mut self, now: Instant, deployment: Deployment) {
         let id = deployment.id;
         // First the switch, so that no packet for a new address finds nothing.
         self.packets.command(Command::Attach(service_port(&deployment)));
@@ -75,7 +80,7 @@ impl Orchestrator {
         all.into_iter().for_each(|id| self.remove(now, id, StopReason::Shutdown));
     }
 
-    fn remove(&mut self, now: Instant, id: ServiceId, reason: StopReason) {
+    pub(super) fn remove(&mut self, now: Instant, id: ServiceId, reason: StopReason) {
         let Some(service) = self.services.get_mut(&id) else { return };
         service.removed = true;
         self.packets.command(Command::Detach(id));

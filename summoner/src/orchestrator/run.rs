@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::request::Request;
-use super::{Deployment, Limits, Orchestrator};
+use super::{Change, Deployment, Limits, Orchestrator};
 use crate::clock::{now, tokio_instant};
 use crate::dns::QueryWake;
 use crate::engine::EngineEvent;
@@ -40,6 +40,8 @@ pub struct Inputs {
     pub requests: mpsc::Receiver<Request>,
     /// New sets of services.
     pub configurations: mpsc::Receiver<Configuration>,
+    /// Services that templates make and that are forgotten.
+    pub changes: mpsc::Receiver<Change>,
 }
 
 /// Runs until `shutdown`, then stops every guest.
@@ -88,6 +90,7 @@ async fn step(orchestrator: &mut Orchestrator, inputs: &mut Inputs) {
             // Who asked may have stopped waiting.
             let _ = done.send(());
         }
+        Some(change) = inputs.changes.recv() => orchestrator.handle_change(now(), change),
         () = timer => orchestrator.handle_timeout(now()),
     }
 }

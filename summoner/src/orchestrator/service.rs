@@ -64,6 +64,7 @@ pub(super) enum StopReason {
     Admin,
     Changed,
     Removed,
+    Forgotten,
     Shutdown,
     BootTimeout,
     Exit,
@@ -76,6 +77,7 @@ impl StopReason {
             Self::Admin => "admin",
             Self::Changed => "changed",
             Self::Removed => "removed",
+            Self::Forgotten => "forgotten",
             Self::Shutdown => "shutdown",
             Self::BootTimeout => "boot_timeout",
             Self::Exit => "exit",
@@ -151,6 +153,11 @@ impl Service {
 
     pub(super) fn key(&self) -> &str {
         &self.deployment.settings.key
+    }
+
+    /// Its name in metrics: of a service that was made, its template's, because its own was chosen by a client.
+    pub(super) fn label(&self) -> &str {
+        self.deployment.settings.template.as_deref().unwrap_or_else(|| self.key())
     }
 
     pub(super) fn is_running(&self) -> bool {

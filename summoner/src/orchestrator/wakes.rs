@@ -85,6 +85,21 @@ impl Budget {
         self.access = settings.access.clone();
     }
 
+    /// Takes a token for what is not a wake, but leads to one.
+    pub(super) fn try_take(
+        &mut self,
+        now: Instant,
+        source: IpAddr,
+        credibility: Credibility,
+    ) -> Result<(), Exhausted> {
+        self.wakes.try_take(now, source, credibility)
+    }
+
+    /// Whether what is beyond it is only counted.
+    pub(super) const fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// When what is shown of it changes by time alone.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.wakes.forgotten_at()
@@ -141,7 +156,7 @@ impl Orchestrator {
             State::Closing { .. } | State::Draining { .. } => "after_stop",
             State::Backoff { .. } => "after_backoff",
         };
-        self.metrics.wakes.with_label_values(&[service.key(), cause.label(), result]).inc();
+        self.metrics.wakes.with_label_values(&[service.label(), cause.label(), result]).inc();
         // A wake of a running service starts nothing; the record is for the summon to come.
         if service.timeline.woken.is_none() && !service.is_running() {
             service.timeline.woken = Some(now);
@@ -157,7 +172,7 @@ impl Orchestrator {
         let Some((source, credibility)) = wake.source else { return false };
         if self.budget.access.access(source) == Access::Denied {
             // Whatever the state: who may not wake may not ask for the next boot during a stop either.
-            let labels = [service.key(), wake.cause.label(), "denied"];
+            let labels = [service.label(), wake.cause.label(), "denied"];
             self.metrics.wakes.with_label_values(&labels).inc();
             return true;
         }
@@ -195,7 +210,7 @@ impl Orchestrator {
             return false;
         }
         service.refused_wakes += 1;
-        self.metrics.wakes.with_label_values(&[service.key(), trigger, result]).inc();
+        self.metrics.wakes.with_label_values(&[service.label(), trigger, result]).inc();
         if matches!(service.lifecycle.state(), State::Cold) {
             // What was held on this occasion does not belong to the record of a summon that comes later.
             service.timeline = Timeline::default();

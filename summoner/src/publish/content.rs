@@ -1,6 +1,6 @@
 //! What the zones say: the configuration's own records, and the services'.
 
-use zone::{ServiceRecords, ZoneData};
+use zone::{ServiceRecords, TemplateRecords, ZoneData};
 
 use crate::config::Config;
 use crate::orchestrator::Deployment;
@@ -16,5 +16,13 @@ pub(super) fn zones(config: &Config, deployments: &[Deployment]) -> Vec<ZoneData
         wake_on_query: deployment.settings.wake.dns,
         records: Vec::new(),
     });
-    vec![ZoneData { services: services.collect(), ..config.zone.zone_data() }]
+    let templates = config.templates.values().map(|template| TemplateRecords {
+        key: template.key.clone(),
+        pattern: template.pattern.clone(),
+    });
+    vec![ZoneData {
+        services: services.collect(),
+        templates: templates.collect(),
+        ..config.zone.zone_data()
+    }]
 }

@@ -7,7 +7,7 @@ use hickory_proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
 use policies::ServiceId;
 
 use crate::redirect::{Above, alias};
-use crate::{Node, RrSet, Zone};
+use crate::{Node, RrSet, Unmade, Zone};
 
 /// CNAMEs and DNAMEs that are followed in one answer; a longer chain is left to the resolver.
 const LONGEST_CHAIN: usize = 8;
@@ -63,6 +63,8 @@ pub struct Answer<'z> {
     /// The longest existing ancestor of a name that does not exist (RFC 4592, section 3.3.1), also if a wildcard made
     /// the answer.
     pub closest_encloser: Option<&'z LowerName>,
+    /// The name for which a service could be made. The rest of the answer is for when it cannot: ask again if it was.
+    pub unmade: Option<Unmade<'z>>,
 }
 
 /// An RRset in an answer.
@@ -131,12 +133,16 @@ impl Zone {
             Some(Above::Redirection(rrset)) => return redirect(rrset, name, question, answer),
             None => {}
         }
-        if let Some(node) = self.nodes.get(name) {
+        if let Some(node) = self.nodes.get(name).filter(|node| node.template.is_none()) {
             return self.answer_from(node, None, question, answer);
         }
         let encloser = self.closest_encloser(name);
         answer.closest_encloser = Some(encloser);
         match wildcard_of(encloser).and_then(|wildcard| self.nodes.get(&wildcard)) {
+            Some(node) if node.template.is_some() => {
+                self.answer_by_template(node, name, question, answer);
+                None
+            }
             Some(node) => self.answer_from(node, Some(name), question, answer),
             None => {
                 self.negative(Kind::NxDomain, answer);
@@ -252,7 +258,7 @@ impl Zone {
         self.add_addresses(servers, None, answer);
     }
 
-    fn negative<'z>(&'z self, kind: Kind, answer: &mut Answer<'z>) {
+    pub(crate) fn negative<'z>(&'z self, kind: Kind, answer: &mut Answer<'z>) {
         answer.kind = kind;
         answer.rcode =
             if kind == Kind::NxDomain { ResponseCode::NXDomain } else { ResponseCode::NoError };
@@ -273,7 +279,7 @@ impl Zone {
 }
 
 impl Answer<'_> {
-    const fn refused() -> Self {
+    pub(crate) const fn refused() -> Self {
         Self {
             rcode: ResponseCode::Refused,
             kind: Kind::Refused,
@@ -283,6 +289,7 @@ impl Answer<'_> {
             additionals: Vec::new(),
             wakes: Vec::new(),
             closest_encloser: None,
+            unmade: None,
         }
     }
 }
@@ -331,7 +338,7 @@ const fn is_binding(record_type: RecordType) -> bool {
 /// The types that are asked for by somebody who is about to connect.
 ///
 /// A service without an IPv6 address is woken by AAAA as well: clients ask for both at once.
-const fn is_address_like(qtype: RecordType) -> bool {
+pub(crate) const fn is_address_like(qtype: RecordType) -> bool {
     matches!(
         qtype,
         RecordType::A | RecordType::AAAA | RecordType::HTTPS | RecordType::SVCB | RecordType::SRV

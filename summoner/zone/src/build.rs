@@ -7,7 +7,7 @@ use hickory_proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType};
 use policies::ServiceId;
 
-use crate::{Node, RrSet, Service, Zone};
+use crate::{Node, RrSet, Service, TemplateRecords, Zone};
 
 /// What a zone is made of.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct ZoneData {
     pub records: Vec<Record>,
     /// Of several services behind one name: whether a question wakes all of them, or the one that is named first.
     pub wake_all: bool,
+    /// The templates.
+    pub templates: Vec<TemplateRecords>,
 }
 
 /// Start of authority (RFC 1035, section 3.3.13).
@@ -122,6 +124,14 @@ pub enum ZoneError {
         /// The zone.
         apex: String,
     },
+    /// A template has records, or another template beside it.
+    #[error(
+        "the template at {name} needs a wildcard for itself; remove the records there, or the other template"
+    )]
+    TemplateNotAlone {
+        /// The wildcard.
+        name: String,
+    },
     /// A zone without name servers.
     #[error("the zone {apex} has no name server; name at least one")]
     NoNameServer {
@@ -148,6 +158,9 @@ impl Zone {
         }
         for record in data.records {
             builder.add(record)?;
+        }
+        for template in data.templates {
+            builder.template(template)?;
         }
         builder.check_single()?;
         builder.check_redirections()?;
@@ -252,6 +265,16 @@ impl Builder {
             });
         }
         Ok(self.nodes.entry(key).or_default())
+    }
+
+    /// To be called when all records are there.
+    fn template(&mut self, template: TemplateRecords) -> Result<(), ZoneError> {
+        let node = self.node(&template.pattern)?;
+        if !template.pattern.is_wildcard() || !node.rrsets.is_empty() || node.template.is_some() {
+            return Err(ZoneError::TemplateNotAlone { name: template.pattern.to_string() });
+        }
+        node.template = Some(template.key);
+        Ok(())
     }
 
     /// An alias is alone at its name; of an SOA, an alias or a redirection there is one.

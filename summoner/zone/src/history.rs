@@ -263,6 +263,7 @@ mod tests {
             services: Vec::new(),
             records: hosts.iter().map(host).collect(),
             wake_all: false,
+            templates: Vec::new(),
         })
         .unwrap()
     }

@@ -18,6 +18,7 @@ pub mod master;
 mod redirect;
 mod rrset;
 mod signed;
+mod template;
 pub mod wire;
 
 #[cfg(test)]
@@ -28,8 +29,10 @@ pub use build::{NameServer, ServiceRecords, Soa, ZoneData, ZoneError};
 pub use catalogue::Zones;
 pub use rrset::RrSet;
 pub use signed::{SignError, Signing, Validity, ZoneKey};
+pub use template::{TemplateRecords, Unmade};
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hickory_proto::rr::{LowerName, RData, Record, RecordType};
 use policies::ServiceId;
@@ -56,6 +59,8 @@ pub struct Zone {
 struct Node {
     rrsets: Vec<RrSet>,
     services: Vec<Service>,
+    /// The template that stands here; the name is a wildcard then, and has no records.
+    template: Option<Arc<str>>,
 }
 
 /// A service behind a name.

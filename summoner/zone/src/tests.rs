@@ -49,6 +49,7 @@ fn data(services: Vec<ServiceRecords>) -> ZoneData {
         services,
         records: Vec::new(),
         wake_all: false,
+        templates: Vec::new(),
     }
 }
 

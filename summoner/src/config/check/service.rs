@@ -23,16 +23,18 @@ const COMMAND_LINE_MAX: usize = 8191;
 const PLACEHOLDERS: [&str; 5] = ["{name}", "{ipv4}", "{ipv4_gateway}", "{ipv6}", "{ipv6_gateway}"];
 
 impl Checker<'_> {
+    /// The table `path`, whose service is called `name`.
     pub(super) fn service(
         &mut self,
+        path: &str,
         name: &str,
         raw: &raw::Service,
         network: &Network,
         zone: &ZoneSettings,
         limits: &Limits,
     ) -> Option<Service> {
-        let key = |field: &str| format!("services.{name}.{field}");
-        let names = self.names(name, raw.names.as_deref(), zone);
+        let key = |field: &str| format!("{path}.{field}");
+        let names = self.names(path, name, raw.names.as_deref(), zone);
         let image = self.image(&key("image"), raw.image.as_deref());
         let command_line = self.command_line(&key("command_line"), raw.command_line.as_deref());
         let memory = self.memory(&key("memory"), raw.memory.as_deref(), limits);
@@ -51,11 +53,12 @@ impl Checker<'_> {
         let ready =
             self.word(&key("answer"), raw.answer.as_deref(), &[("now", false), ("ready", true)]);
         let wake = self.wake(&key("wake"), raw.wake.as_deref());
-        let hold = self.hold(name, &raw.hold);
-        let backoff = self.backoff(name, &raw.backoff);
+        let hold = self.hold(path, &raw.hold);
+        let backoff = self.backoff(path, &raw.backoff);
         let cap = cap?;
         Some(Service {
             key: name.to_owned(),
+            template: None,
             names: names?,
             image: image?,
             command_line: command_line?,
@@ -85,11 +88,12 @@ impl Checker<'_> {
 
     pub(super) fn names(
         &mut self,
+        path: &str,
         service: &str,
         texts: Option<&[String]>,
         zone: &ZoneSettings,
     ) -> Option<Vec<Name>> {
-        let key = format!("services.{service}.names");
+        let key = format!("{path}.names");
         let own = [service.to_owned()];
         let texts = texts.unwrap_or(&own);
         if texts.is_empty() {
@@ -280,8 +284,8 @@ impl Checker<'_> {
         Some(wake)
     }
 
-    pub(super) fn hold(&mut self, service: &str, raw: &raw::Hold) -> Option<Hold> {
-        let key = |field: &str| format!("services.{service}.hold.{field}");
+    pub(super) fn hold(&mut self, path: &str, raw: &raw::Hold) -> Option<Hold> {
+        let key = |field: &str| format!("{path}.hold.{field}");
         let modes = [("handshake", HoldMode::Handshake), ("syn", HoldMode::Syn)];
         let mode = self.word(&key("mode"), raw.mode.as_deref(), &modes);
         let time = self.duration(&key("time"), raw.time.as_deref(), Duration::from_secs(10));
@@ -311,8 +315,8 @@ impl Checker<'_> {
         window
     }
 
-    pub(super) fn backoff(&mut self, service: &str, raw: &raw::Backoff) -> Option<BackoffPolicy> {
-        let key = |field: &str| format!("services.{service}.backoff.{field}");
+    pub(super) fn backoff(&mut self, path: &str, raw: &raw::Backoff) -> Option<BackoffPolicy> {
+        let key = |field: &str| format!("{path}.backoff.{field}");
         let default = BackoffPolicy::default();
         let initial = self.duration(&key("initial"), raw.initial.as_deref(), default.initial);
         let max = self.duration(&key("max"), raw.max.as_deref(), default.max);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::KEYS;
+use super::all;
 
 /// The reference, as Markdown.
 #[must_use]
@@ -13,18 +13,18 @@ pub fn reference() -> String {
          (`SUMMONER_DNS__LISTEN=127.0.0.1:53`). Then flags: `--set dns.listen=127.0.0.1:53`. The later one wins. In a variable or\n\
          a flag, commas separate the items of a list.\n\n\
          Unknown keys are errors. `summoner check` names every problem with its line and what to do. `SIGHUP` reads the\n\
-         configuration again: services and limits change at once, the rest (`state_dir`, `dns`, `network`, `admin`, `metrics`, `log`,\n\
+         configuration again: services, templates and limits change at once, the rest (`state_dir`, `dns`, `network`, `admin`, `metrics`, `log`,\n\
          `limits.ready_shells`, `limits.parked_shells`, `limits.hold_*`) at the next start. A file that is wrong leaves the old one in force.\n\n\
          Durations have a unit of `us`, `ms`, `s`, `m`, `h` or `d`; sizes one of `B`, `KiB`, `MiB` or `GiB`; rates are so many in one of\n\
          `s`, `m`, `h` or `d` (`\"40/s\"`). Relative paths are relative to the file's folder.\n\n\
          <!-- Made from the table in summoner/src/config/keys.rs; a test compares. UPDATE_DOCS=1 cargo test writes it anew. -->\n",
     );
     let mut section = None;
-    for key in KEYS {
+    for key in all() {
         let this = match key.path.split('.').collect::<Vec<_>>()[..] {
             [_] => "Top level".to_owned(),
             ["tsig", ..] => "`[tsig.NAME]`".to_owned(),
-            ["services", ..] => "`[services.KEY]`".to_owned(),
+            [table @ ("services" | "templates"), ..] => format!("`[{table}.KEY]`"),
             [first, ..] => format!("`[{first}]`"),
             [] => continue,
         };

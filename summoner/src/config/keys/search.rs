@@ -1,9 +1,11 @@
 //! Which key is meant by a path, and which may have been meant.
 
-use super::{KEYS, Key};
+use std::borrow::Cow;
+
+use super::{Key, all};
 
 /// Tables that may be given as one value, each with the field that is meant.
-const SHORT_FORMS: &[(&str, &str)] = &[("services.*.hold", "mode")];
+const SHORT_FORMS: &[(&str, &str)] = &[("services.*.hold", "mode"), ("templates.*.hold", "mode")];
 
 /// The field that is meant if the table `path` is given as one value.
 #[must_use]
@@ -11,18 +13,32 @@ pub fn short_form(path: &str) -> Option<&'static str> {
     SHORT_FORMS.iter().find(|(table, _)| matches(table, path)).map(|(_, field)| *field)
 }
 
+/// The table whose keys templates have too, in theirs.
+const SHARED: (&str, &str) = ("services.", "templates.");
+/// What a template has no use for: its services' names are those that are asked for.
+const NOT_SHARED: &str = "services.*.names";
+
+/// All keys and where each may be: those of services in templates too.
+fn paths() -> impl Iterator<Item = (Cow<'static, str>, &'static Key)> {
+    let own = all().map(|key| (Cow::Borrowed(key.path), key));
+    own.chain(all().filter(|key| key.path != NOT_SHARED).filter_map(|key| {
+        let field = key.path.strip_prefix(SHARED.0)?;
+        Some((Cow::Owned(format!("{}{field}", SHARED.1)), key))
+    }))
+}
+
 /// The key that `path` is an instance of.
 #[must_use]
 pub fn find(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| matches(key.path, path))
+    paths().find(|(known, _)| matches(known, path)).map(|(_, key)| key)
 }
 
 /// Whether keys exist below `path`, so that it is a table.
 #[must_use]
 pub fn is_table(path: &str) -> bool {
     let depth = path.split('.').count();
-    KEYS.iter().any(|key| {
-        let parts: Vec<_> = key.path.split('.').collect();
+    paths().any(|(known, _)| {
+        let parts: Vec<_> = known.split('.').collect();
         parts.len() > depth && matches(&parts[..depth].join("."), path)
     })
 }
@@ -33,8 +49,8 @@ pub fn nearest(path: &str) -> Option<String> {
     let wanted: Vec<&str> = path.split('.').collect();
     // A likeness is judged by the part that is probably wrong, the last: all keys of a table are alike otherwise.
     let last = wanted.last().map_or(0, |part| part.len());
-    let short = SHORT_FORMS.iter().map(|(table, _)| *table);
-    let candidates = KEYS.iter().map(|key| key.path).chain(short).filter_map(|known| {
+    let short = SHORT_FORMS.iter().map(|(table, _)| Cow::Borrowed(*table));
+    let candidates = paths().map(|(known, _)| known).chain(short).filter_map(|known| {
         // The user's own names stay as they are.
         let parts: Vec<&str> = known.split('.').collect();
         let filled: Vec<&str> = parts

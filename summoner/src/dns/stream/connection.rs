@@ -58,8 +58,8 @@ struct Connection<S> {
     peer: Peer,
     incoming: Incoming,
     gathered: Gathered,
-    /// Answers that wait for guests to be ready.
-    waiting: JoinSet<Reply>,
+    /// Answers that wait for guests to be ready, or for services to be made.
+    waiting: JoinSet<Option<Reply>>,
     /// What is being sent; other queries wait until it is done.
     transfer: Option<Transfer>,
 }
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tokio::select! {
                 Some(waited) = self.waiting.join_next() => {
                     // One that panicked is not answered.
-                    if let Ok(reply) = waited {
+                    if let Ok(Some(reply)) = waited {
                         self.gathered.add(reply);
                     }
                 }
@@ -140,12 +140,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Outcome::Silence => return Err(End::Nonsense),
             Outcome::Send(reply) => self.gathered.add(reply),
             Outcome::Transfer(transfer) => self.transfer = Some(transfer),
-            Outcome::Wait { reply, ready, cap } => {
-                self.waiting.spawn(async move {
-                    // Ready, not to be ready, or too late: it is answered in any case.
-                    let _ = timeout(cap, ready).await;
-                    reply
-                });
+            unsettled @ (Outcome::Wait { .. } | Outcome::Later(_)) => {
+                self.waiting.spawn(unsettled.settle());
             }
         }
         Ok(())

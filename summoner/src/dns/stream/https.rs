@@ -25,7 +25,7 @@ use super::End;
 use super::connection::Peer;
 use super::places::Place;
 use crate::clock;
-use crate::dns::{Arrival, Outcome, Reply, Responder, Transport};
+use crate::dns::{Arrival, Reply, Responder, Transport};
 
 /// The media type of a message (RFC 8484, section 6).
 const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
@@ -148,14 +148,8 @@ impl Client {
             Err(_) => return plain(StatusCode::REQUEST_TIMEOUT),
         };
         let arrival = Arrival::now(self.source, Transport::Https);
-        let reply = match self.responder.respond(&query, &arrival) {
-            Outcome::Silence | Outcome::Transfer(_) => return plain(StatusCode::BAD_REQUEST),
-            Outcome::Send(reply) => reply,
-            Outcome::Wait { reply, ready, cap } => {
-                // Ready, not to be ready, or too late: it is answered in any case.
-                let _ = timeout(cap, ready).await;
-                reply
-            }
+        let Some(reply) = self.responder.respond(&query, &arrival).settle().await else {
+            return plain(StatusCode::BAD_REQUEST);
         };
         self.place.touch(clock::now());
         let response = response(&reply);

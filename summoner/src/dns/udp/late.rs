@@ -1,16 +1,15 @@
-//! Answers that wait for a guest to be ready.
+//! Answers that wait: for a guest to be ready, or for a service to be made.
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use synjitsu_device::datagrams::Envelope;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::super::{Reply, Responder};
+use super::super::{Outcome, Reply, Responder};
 
 /// How many answers wait at once; beyond, they do not wait.
 const WAITING: usize = 1024;
@@ -18,11 +17,7 @@ const WAITING: usize = 1024;
 /// An answer that waits.
 #[derive(Debug)]
 pub(super) struct Late {
-    pub(super) reply: Reply,
-    /// Told when the guest is ready; dropped if it will not be.
-    pub(super) ready: oneshot::Receiver<()>,
-    /// The longest wait.
-    pub(super) cap: Duration,
+    pub(super) outcome: Outcome,
     /// To whom, and by which socket.
     pub(super) envelope: Envelope,
     pub(super) socket: Arc<UdpSocket>,
@@ -45,17 +40,18 @@ impl Waiting {
     /// Sends each answer when its time has come, until there are no workers.
     pub(in super::super) async fn run(mut self) {
         let mut waiting = JoinSet::new();
-        while let Some(mut late) = self.queue.recv().await {
+        while let Some(late) = self.queue.recv().await {
             while waiting.try_join_next().is_some() {}
             if waiting.len() >= WAITING {
-                late.send(&self.responder);
+                late.hurry(&self.responder);
                 continue;
             }
             let responder = self.responder.clone();
             waiting.spawn(async move {
-                // Ready, not to be ready, or too late: it is answered in any case.
-                let _ = tokio::time::timeout(late.cap, &mut late.ready).await;
-                late.send(&responder);
+                let Late { outcome, envelope, socket } = late;
+                if let Some(reply) = outcome.settle().await {
+                    send(&responder, &envelope, &socket, reply);
+                }
             });
         }
         while waiting.join_next().await.is_some() {}
@@ -63,12 +59,22 @@ impl Waiting {
 }
 
 impl Late {
-    /// Sends it.
-    pub(super) fn send(self, responder: &Responder) {
-        // A full socket loses it, as any network may: the client asks again.
-        if let Err(error) = self.envelope.send(self.socket.as_fd(), &self.reply.message) {
-            debug!(%error, "an answer could not be sent");
+    /// Sends it now, if there is anything to be said without waiting.
+    pub(super) fn hurry(self, responder: &Responder) {
+        match self.outcome {
+            Outcome::Send(reply) | Outcome::Wait { reply, .. } => {
+                send(responder, &self.envelope, &self.socket, reply);
+            }
+            // The client asks again.
+            Outcome::Silence | Outcome::Transfer(_) | Outcome::Later(_) => {}
         }
-        responder.sent(self.reply);
     }
+}
+
+fn send(responder: &Responder, envelope: &Envelope, socket: &UdpSocket, reply: Reply) {
+    // A full socket loses it, as any network may: the client asks again.
+    if let Err(error) = envelope.send(socket.as_fd(), &reply.message) {
+        debug!(%error, "an answer could not be sent");
+    }
+    responder.sent(reply);
 }

@@ -89,12 +89,11 @@ impl Worker {
                 batch.answer_with(slot, &reply.message);
                 replies.push(reply);
             }
-            Outcome::Wait { reply, ready, cap } => {
+            outcome @ (Outcome::Wait { .. } | Outcome::Later(_)) => {
                 let (envelope, socket) = (*batch.envelope(slot), self.socket.clone());
-                let late = Late { reply, ready, cap, envelope, socket };
                 // Too many wait: this one does not.
-                if let Err(refused) = self.late.try_send(late) {
-                    refused.into_inner().send(&self.responder);
+                if let Err(refused) = self.late.try_send(Late { outcome, envelope, socket }) {
+                    refused.into_inner().hurry(&self.responder);
                 }
             }
         }
@@ -117,7 +116,8 @@ fn limited(
     slot: usize,
 ) -> Outcome {
     let reply = match &outcome {
-        Outcome::Silence | Outcome::Transfer(_) => return outcome,
+        // Of a service that is being made: only who is proven is promised an answer.
+        Outcome::Silence | Outcome::Transfer(_) | Outcome::Later(_) => return outcome,
         Outcome::Send(reply) | Outcome::Wait { reply, .. } => reply,
     };
     let proven = reply.credibility == Credibility::Proven;

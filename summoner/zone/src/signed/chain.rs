@@ -18,7 +18,7 @@ impl Chain {
         let mut sorted: Vec<(CanonicalName, &LowerName, &Node)> = zone
             .nodes
             .iter()
-            .filter(|(_, node)| !node.rrsets.is_empty())
+            .filter(|(_, node)| !node.rrsets.is_empty() || node.template.is_some())
             .map(|(name, node)| (CanonicalName::new(name), name, node))
             .collect();
         sorted.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -73,6 +73,10 @@ pub(super) fn nsec(zone: &Zone, name: &LowerName, next: &LowerName, ttl: u32) ->
     let at_cut = is_cut(zone, name, node);
     let types = node.rrsets.iter().map(|rrset| rrset.record_type);
     let types = types.filter(|known| is_own(at_cut, *known) || *known == RecordType::NS);
+    // Of a name that a template could make a service for nobody may conclude that it has no address (RFC 8198).
+    let makes: &[RecordType] =
+        if node.template.is_some() { &[RecordType::A, RecordType::AAAA] } else { &[] };
+    let types = types.chain(makes.iter().copied());
     // Every name in the chain has this record, and a signature of it.
     let data = NSEC::new_cover_self(Name::from(next), types);
     let owner = Name::from(name);

@@ -67,6 +67,7 @@ fn unsigned(records: Vec<Record>) -> Zone {
         services: Vec::new(),
         records,
         wake_all: false,
+        templates: Vec::new(),
     })
     .unwrap()
 }
