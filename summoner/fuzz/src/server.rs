@@ -25,6 +25,10 @@ nsid = "fuzz"
 version = "fuzz"
 [zone]
 apex = "jit.test"
+[zone.transfer]
+to = ["192.0.2.0/24"]
+[tsig.key]
+secret = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 [services.web]
 image = "builtin:hello"
 names = ["web", "@", "a.b.c"]

@@ -139,7 +139,7 @@ const KEYS: &[Key] = &[
         "dns.cookie_secret_file",
         Kind::Text,
         "secrets of its own, made at each start",
-        "File with the secrets of cookies, if several servers answer under one address (RFC 9018): one of 32 hexadecimal digits on each line. The first makes cookies, the others are still known; the format is NSD's.",
+        "File with the secrets of cookies, if several servers answer under one address (RFC 9018): one of 32 hexadecimal digits on each line. The first makes cookies, the others are still known; the format is NSD's. Read at the start.",
     ),
     key(
         "dns.nsid",

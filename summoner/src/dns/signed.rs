@@ -26,6 +26,8 @@ impl Responder {
                 return refusal.map_or(Outcome::Silence, |octets| Outcome::Send(reply(octets)));
             }
         };
+        // Nobody else can have signed it, so it goes to whom it is meant for: its responses have no rate.
+        let arrival = &Arrival { proven: arrival.proven || session.is_some(), ..*arrival };
         let outcome = self.respond_to(query, arrival, &mut session);
         match (outcome, session) {
             (outcome, None) => outcome,

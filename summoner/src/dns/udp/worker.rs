@@ -150,11 +150,38 @@ fn is_temporary(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| TEMPORARY.contains(&errno))
 }
 
-/// Whether an answer can be sent there: not to port 0, and not to everybody.
+/// Ports of services that answer whatever comes, and of none: echo, daytime, quotes, chargen, time. No client asks from there,
+/// and an answer would be answered for ever.
+const NOT_CLIENTS: [u16; 6] = [0, 7, 13, 17, 19, 37];
+
+/// Whether an answer can be sent there: to a client's port, and not to everybody.
 fn is_answerable(source: &SocketAddr) -> bool {
     let to_many = match source.ip() {
         IpAddr::V4(ip) => ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast(),
         IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
     };
-    source.port() != 0 && !to_many
+    !NOT_CLIENTS.contains(&source.port()) && !to_many
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clients_are_answered() {
+        let answerable = |source: &str| is_answerable(&source.parse().unwrap());
+        for source in ["192.0.2.1:53", "192.0.2.1:40000", "[2001:db8::1]:1024"] {
+            assert!(answerable(source), "{source}");
+        }
+        for source in [
+            "192.0.2.1:0",
+            "192.0.2.1:19",
+            "[2001:db8::1]:7",
+            "0.0.0.0:53",
+            "[::]:53",
+            "224.0.0.1:53",
+        ] {
+            assert!(!answerable(source), "{source}");
+        }
+    }
 }
