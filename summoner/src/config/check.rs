@@ -1,5 +1,6 @@
 //! From texts to checked values; every problem is noted and the look goes on.
 
+mod content;
 mod dns;
 mod dnssec;
 mod network;
@@ -25,6 +26,7 @@ use super::problem::{ConfigError, Problem};
 use super::raw::Raw;
 use super::source::Layers;
 use super::{DEFAULT_ADMIN_SOCKET, addresses};
+use crate::publish::planned;
 
 const MIB: u64 = 1 << 20;
 /// Checks everything; `folder` is what relative paths are relative to.
@@ -33,12 +35,20 @@ pub(super) fn check(raw: &Raw, layers: &Layers, folder: &Path) -> Result<Config,
     let config = checker.config(raw);
     match config {
         Some(config) if checker.problems.is_empty() => {
-            if let Err(error) = addresses::assign(&config, &BTreeMap::new()) {
-                let fix =
-                    "widen the prefix or the pool, or give fewer services automatic addresses"
-                        .to_owned();
-                let expected = "an address for every service".to_owned();
-                return Err(layers.problem("network", error.to_string(), expected, fix).into());
+            let assigned = match addresses::assign(&config, &BTreeMap::new()) {
+                Ok(assigned) => assigned,
+                Err(error) => {
+                    let fix =
+                        "widen the prefix or the pool, or give fewer services automatic addresses"
+                            .to_owned();
+                    let expected = "an address for every service".to_owned();
+                    return Err(layers.problem("network", error.to_string(), expected, fix).into());
+                }
+            };
+            if let Err(error) = planned(&config, &assigned) {
+                let fix = "correct the services' names and records, or those of `zone`".to_owned();
+                let expected = "records that make a zone together".to_owned();
+                return Err(layers.problem("zone", error.to_string(), expected, fix).into());
             }
             Ok(config)
         }
@@ -227,19 +237,17 @@ impl Checker<'_> {
     }
 
     fn no_two_alike(&mut self, services: &[Service], zone: &ZoneSettings) {
-        let servers =
-            zone.name_servers.iter().map(|server| (server.name.clone(), "zone.name_servers"));
-        let names = services.iter().flat_map(|service| {
-            service.names.iter().map(|name| (name.clone(), service.key.as_str()))
-        });
-        let twice: Vec<_> = twice(servers.filter(|(name, _)| zone.apex.zone_of(name)).chain(names));
-        for (name, first, second) in twice {
-            self.note(
-                &format!("services.{second}.names"),
-                &name,
-                &format!("a name that {first} does not have"),
-                "remove it from one of them",
-            );
+        // Services may share a name; a name server is no service.
+        let servers: Vec<&Name> = zone.name_servers.iter().map(|server| &server.name).collect();
+        for service in services {
+            for name in service.names.iter().filter(|name| servers.contains(name)) {
+                self.note(
+                    &format!("services.{}.names", service.key),
+                    name,
+                    "a name that zone.name_servers does not have",
+                    "remove it from one of them",
+                );
+            }
         }
         let fixed4 = services.iter().filter_map(|service| match service.ipv4 {
             AddressChoice::Fixed(address) => Some((address, service.key.as_str())),
@@ -266,10 +274,6 @@ impl Checker<'_> {
             );
         }
     }
-}
-
-fn twice<'a>(items: impl Iterator<Item = (Name, &'a str)>) -> Vec<(Name, String, String)> {
-    twice_of(items)
 }
 
 /// What is owned a second time: the thing, its first owner, its second.

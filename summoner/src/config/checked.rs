@@ -12,7 +12,7 @@ use crate::dns::Settings;
 use crate::dns::tsig::FUDGE;
 use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
-use hickory_proto::rr::{Name, TSigner};
+use hickory_proto::rr::{Name, Record, TSigner};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use policies::access::AccessList;
 use policies::backoff::BackoffPolicy;
@@ -114,8 +114,14 @@ pub struct ZoneSettings {
     pub soa: Soa,
     /// How the serial is chosen.
     pub serial: SerialChoice,
-    /// At least one.
+    /// At least one, unless `records` has those of the apex.
     pub name_servers: Vec<NameServer>,
+    /// What is in the zone besides the services: of its file, its records and its aliases.
+    pub records: Vec<Record>,
+    /// Of several services behind one name: whether a question wakes all of them, or the one that is named first.
+    pub wake_all: bool,
+    /// Whether the reverse zones of the services' prefixes are served.
+    pub reverse: bool,
     /// Secondaries.
     pub transfer: TransferSettings,
 }
@@ -171,8 +177,8 @@ impl ZoneSettings {
             name_servers: self.name_servers.clone(),
             ttl: self.ttl,
             services: Vec::new(),
-            records: Vec::new(),
-            wake_all: false,
+            records: self.records.clone(),
+            wake_all: self.wake_all,
             templates: Vec::new(),
         }
     }
@@ -312,6 +318,8 @@ pub struct Service {
     pub template: Option<Arc<str>>,
     /// Absolute, in lower case, at least one.
     pub names: Vec<Name>,
+    /// Its records besides its addresses, absolute.
+    pub records: Vec<Record>,
     /// What boots.
     pub image: ImageRef,
     /// What the guest is told; `None` for its addresses in the usual form.

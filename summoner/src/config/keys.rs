@@ -255,6 +255,36 @@ const KEYS: &[Key] = &[
         "A name server and its addresses. The name is relative to the apex, or absolute with a dot at its end; addresses are for names in the zone.",
     ),
     key(
+        "zone.file",
+        Kind::Text,
+        "none",
+        "A zone file (RFC 1035, section 5) whose records are served too. An SOA or name servers of the apex in it take the place of the configured ones; the serial of its SOA is the lowest that is used.",
+    ),
+    key(
+        "zone.records",
+        Kind::List,
+        "[]",
+        "More records, each as a line of a zone file, relative to the apex: `[\"www CNAME hello\", \"@ MX 10 mail\"]`.",
+    ),
+    key(
+        "zone.aliases.*",
+        Kind::Text,
+        "none",
+        "Another name for a name, in the zone or not: a CNAME. A question for it wakes the service that it leads to.",
+    ),
+    key(
+        "zone.shared_wake",
+        Kind::Text,
+        "\"first\"",
+        "Which services a question wakes if several have the name: `\"first\"`, the one whose address the answer names first (they take turns), or `\"all\"`.",
+    ),
+    key(
+        "zone.reverse",
+        Kind::Flag,
+        "false",
+        "Whether to serve the reverse zones of the services' prefixes (`in-addr.arpa`, `ip6.arpa`) with a PTR for each service.",
+    ),
+    key(
         "dnssec.enabled",
         Kind::Flag,
         "false",

@@ -88,6 +88,11 @@ pub(super) struct Zone {
     pub(super) expire: Option<u32>,
     pub(super) minimum: Option<u32>,
     pub(super) name_servers: Option<BTreeMap<String, Vec<String>>>,
+    pub(super) file: Option<String>,
+    pub(super) records: Option<Vec<String>>,
+    pub(super) aliases: Option<BTreeMap<String, String>>,
+    pub(super) shared_wake: Option<String>,
+    pub(super) reverse: Option<bool>,
     pub(super) transfer: Transfer,
 }
 
@@ -202,6 +207,7 @@ pub(super) struct Service {
     pub(super) max: Option<u32>,
     pub(super) names: Option<Vec<String>>,
     pub(super) image: Option<String>,
+    pub(super) records: Option<Vec<String>>,
     pub(super) command_line: Option<String>,
     pub(super) memory: Option<String>,
     pub(super) ipv4: Option<String>,

@@ -11,7 +11,10 @@
 //! ```
 
 mod content;
+mod reverse;
 pub mod serial;
+
+pub use content::planned;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -158,7 +161,7 @@ fn number(
         let digest = serial::digest(zone);
         let digest = round.map_or_else(|| digest.clone(), |round| round.digest(&digest));
         let old = remembered.get(&apex);
-        let serial = serial::choose(choice, old, &digest, None, now);
+        let serial = serial::choose(choice, old, &digest, serial::least(zone), now);
         zone.set_serial(serial);
         (apex, Version { serial, digest })
     });

@@ -48,6 +48,15 @@ pub fn choose(
     least.filter(|least| is_later(*least, next)).unwrap_or(next)
 }
 
+/// The serial that a zone file gives its zone; 0, which the configuration's own SOA has before it gets one, says nothing.
+#[must_use]
+pub fn least(zone: &Zone) -> Option<u32> {
+    match &zone.soa().data {
+        RData::SOA(soa) => Some(soa.serial).filter(|serial| *serial != 0),
+        _ => None,
+    }
+}
+
 /// A digest of all that a zone says, but for its serial: equal content has an equal one, in whatever order it was given.
 #[must_use]
 pub fn digest(zone: &Zone) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RecordType};
 use policies::access::{AccessError, AccessList, Prefix, PrefixError};
 use policies::budget::{Limit, WakeLimits};
 use policies::warm::WarmPolicy;
@@ -12,6 +12,7 @@ use zone::{NameServer, Soa};
 
 use super::super::checked::{Limits, Log, LogFormat, TsigKey, Wakes, ZoneSettings};
 use super::super::raw;
+use super::content::has_at_apex;
 use super::{Checker, MIB};
 use crate::publish::serial::SerialChoice;
 
@@ -157,6 +158,8 @@ impl Checker<'_> {
         };
         let apex =
             self.name("zone.apex", &format!("{}.", text.trim_end_matches('.')), &Name::root())?;
+        let ttl = self.ttl("zone.ttl", raw.ttl, 60)?;
+        let records = self.content(raw, &apex, ttl)?;
         let mut name_servers = Vec::new();
         let default = BTreeMap::from([("ns".to_owned(), Vec::new())]);
         for (text, addresses) in raw.name_servers.as_ref().unwrap_or(&default) {
@@ -193,6 +196,12 @@ impl Checker<'_> {
             return None;
         };
         let transfer = self.transfer(&raw.transfer, keys);
+        let first = first.clone();
+        if has_at_apex(&records, &apex, RecordType::NS) {
+            name_servers.clear();
+        }
+        let wakes = [("first", false), ("all", true)];
+        let wake_all = self.word("zone.shared_wake", raw.shared_wake.as_deref(), &wakes);
         let mname = match &raw.mname {
             Some(text) => self.name("zone.mname", text, &apex),
             None => Some(first.name.clone()),
@@ -201,7 +210,6 @@ impl Checker<'_> {
         let refresh = self.seconds("zone.refresh", raw.refresh, 3600);
         let retry = self.seconds("zone.retry", raw.retry, 600);
         let expire = self.seconds("zone.expire", raw.expire, 86_400);
-        let ttl = self.ttl("zone.ttl", raw.ttl, 60);
         let minimum = self.ttl("zone.minimum", raw.minimum, 30);
         let serial = self.serial(raw.serial.as_deref());
         let soa = Soa {
@@ -216,10 +224,13 @@ impl Checker<'_> {
         };
         Some(ZoneSettings {
             apex,
-            ttl: ttl?,
+            ttl,
             soa,
             serial: serial?,
             name_servers,
+            records,
+            wake_all: wake_all?,
+            reverse: raw.reverse.unwrap_or(false),
             transfer: transfer?,
         })
     }

@@ -45,6 +45,9 @@ impl Checker<'_> {
         let idle = self.duration(&key("idle"), raw.idle.as_deref(), seconds(10));
         let minimum_uptime =
             self.duration(&key("minimum_uptime"), raw.minimum_uptime.as_deref(), Duration::ZERO);
+        let own = names.as_deref().unwrap_or_default();
+        let own_ttl = ttl.unwrap_or(zone.ttl);
+        let records = self.service_records(path, raw.records.as_deref(), own, &zone.apex, own_ttl);
         let boot_timeout =
             self.duration(&key("boot_timeout"), raw.boot_timeout.as_deref(), seconds(10));
         let grace = self.duration(&key("stop_grace"), raw.stop_grace.as_deref(), seconds(5));
@@ -59,6 +62,7 @@ impl Checker<'_> {
         Some(Service {
             key: name.to_owned(),
             template: None,
+            records: records?,
             names: names?,
             image: image?,
             command_line: command_line?,

@@ -54,6 +54,10 @@ impl Checker<'_> {
         let path = format!("templates.{name}");
         let pattern = self.pattern(&format!("{path}.pattern"), raw.pattern.as_deref(), &zone.apex);
         let max = self.at_least(&format!("{path}.max"), raw.max, MAX, 1);
+        if raw.records.is_some() {
+            let expected = "none: a template's names have addresses only";
+            self.note(&format!("{path}.records"), "records", expected, "remove it");
+        }
         // Its names are those that are asked for; one has to be there to be judged.
         let only_name = ["@".to_owned()];
         let raw = raw::Service { names: Some(only_name.to_vec()), ..raw.clone() };

@@ -8,7 +8,13 @@ pub(super) const KEYS: &[Key] = &[
         "services.*.names",
         Kind::List,
         "the service's key",
-        "Its names, relative to the apex (`\"@\"` is the apex itself), or absolute with a dot at the end. Several names mean one service.",
+        "Its names, relative to the apex (`\"@\"` is the apex itself), or absolute with a dot at the end. Several names mean one service; services may share a name, and are answered in turn.",
+    ),
+    key(
+        "services.*.records",
+        Kind::List,
+        "[]",
+        "Its other records, as in a zone file, at its first name and relative to it: `[\"HTTPS 1 . alpn=h2\", \"_http._tcp SRV 0 0 80 @\"]`. Bindings (HTTPS, SVCB) to the service itself get its addresses as hints. Not for templates.",
     ),
     key(
         "services.*.image",
