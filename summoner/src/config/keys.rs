@@ -461,7 +461,7 @@ const KEYS: &[Key] = &[
         "limits.wakes.proven_rate",
         Kind::Rate,
         "\"200/s\"",
-        "Wakes that may cost a boot, if their source has answered: TCP clients whose handshake was finished while they were held (`mode = \"handshake\"`), queries by TCP. Whoever forges sources cannot use this up.",
+        "Wakes that may cost a boot, if their source has answered: TCP clients whose handshake was finished while they were held (`mode = \"handshake\"`), queries by TCP or with a valid cookie. Whoever forges sources cannot use this up.",
     ),
     key(
         "limits.wakes.proven_burst",
