@@ -13,7 +13,7 @@ use hickory_proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Answer, Kind, NameServer, Question, RrSet, Soa, Zone, ZoneData};
+use crate::{Answer, Kind, NameServer, Question, RrSet, Soa, TemplateRecords, Zone, ZoneData};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const VALIDITY: Validity = Validity {
@@ -47,8 +47,8 @@ fn address(owner: &str) -> Record {
     record(owner, RData::A(A::new(192, 0, 2, 7)))
 }
 
-fn unsigned(records: Vec<Record>) -> Zone {
-    Zone::build(ZoneData {
+fn data(records: Vec<Record>) -> ZoneData {
+    ZoneData {
         apex: name("jit.test."),
         soa: Soa {
             mname: name("ns.jit.test."),
@@ -68,8 +68,11 @@ fn unsigned(records: Vec<Record>) -> Zone {
         records,
         wake_all: false,
         templates: Vec::new(),
-    })
-    .unwrap()
+    }
+}
+
+fn unsigned(records: Vec<Record>) -> Zone {
+    Zone::build(data(records)).unwrap()
 }
 
 /// One of everything: a wildcard, an alias to what it stands for, empty non-terminals, a signed and an unsigned delegation
@@ -304,6 +307,24 @@ fn every_answer_of_a_rich_zone_validates() {
             validate(&zone, keys[0].dnskey(), &name(asked), qtype);
         }
     }
+}
+
+/// Who has seen the proof that a name below a template has no TXT record may conclude that it does not exist, but not that
+/// it has no address (RFC 8198).
+#[test]
+fn a_template_is_shown_as_if_it_had_addresses() {
+    let keys = [key()];
+    let pattern = name("*.pr.jit.test.");
+    let template = TemplateRecords { key: "pr".into(), pattern: pattern.clone() };
+    let zone = Zone::build(ZoneData { templates: vec![template], ..data(rich()) }).unwrap();
+    let zone = zone.sign(&signing(&keys, now()), None).unwrap();
+    for asked in ["one.pr.jit.test.", "pr.jit.test.", "two.jit.test.", "prr.jit.test."] {
+        validate(&zone, keys[0].dnskey(), &name(asked), RecordType::TXT);
+    }
+    let shown = zone.rrsets().find(|rrset| rrset.owner == pattern).unwrap();
+    let types: Vec<_> = nsec(&shown.records[0]).type_bit_maps().collect();
+    use RecordType as T;
+    assert_eq!(types, [T::A, T::AAAA, T::RRSIG, T::NSEC]);
 }
 
 #[test]
