@@ -63,6 +63,11 @@ impl Checker<'_> {
         let raw = raw::Service { names: Some(only_name.to_vec()), ..raw.clone() };
         let service = self.service(&path, name, &raw, network, zone, limits);
         let prototype = Service { names: Vec::new(), ..service? };
+        if !prototype.wake.dns {
+            // Its queries would leave no trace: it would be forgotten while caches have its address.
+            let expected = "\"dns\" among others: its services are made by queries";
+            self.note(&format!("{path}.wake"), "a list without it", expected, "add it");
+        }
         if matches!(prototype.ipv4, AddressChoice::Fixed(_)) {
             self.not_one_address(&format!("{path}.ipv4"));
         }

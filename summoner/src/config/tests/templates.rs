@@ -41,6 +41,7 @@ fn what_makes_no_template_is_refused() {
         (&pr("pattern = \"*.*\""), "templates.pr.pattern"),
         (&pr("pattern = \"*.pr.example.\""), "templates.pr.pattern"),
         (&pr("pattern = \"*\"\nmax = 0"), "templates.pr.max"),
+        (&pr("pattern = \"*\"\nwake = [\"packet\"]"), "templates.pr.wake"),
         (&pr("pattern = \"*\"\nidle = \"soon\""), "templates.pr.idle"),
         (&pr("pattern = \"*\"\nipv4 = \"10.77.0.9\""), "templates.pr.ipv4"),
         (&pr("pattern = \"*\"\nnames = [\"a\"]"), "templates.pr.names"),
