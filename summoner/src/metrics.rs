@@ -255,8 +255,8 @@ impl Metrics {
 }
 
 impl DnsMetrics for Metrics {
-    fn query(&self, qtype: &'static str, rcode: &'static str) {
-        self.queries.with_label_values(&[qtype, rcode]).inc();
+    fn queries(&self, qtype: &'static str, rcode: &'static str, count: u64) {
+        self.queries.with_label_values(&[qtype, rcode]).inc_by(count);
     }
 
     fn wake_dropped(&self) {

@@ -105,8 +105,12 @@ pub(super) fn explain(edns: &mut Edns, why: Explanation) {
 
 /// How many octets a datagram to a client with this OPT record may have.
 pub(super) fn limit(asked: Option<&Edns>) -> usize {
-    let payload = asked.map_or(LEAST_PAYLOAD, Edns::max_payload);
-    usize::from(payload.clamp(LEAST_PAYLOAD, PAYLOAD))
+    limit_of(asked.map(Edns::max_payload))
+}
+
+/// How many octets a datagram to a client that offers this payload may have.
+pub(super) fn limit_of(payload: Option<u16>) -> usize {
+    usize::from(payload.unwrap_or(LEAST_PAYLOAD).clamp(LEAST_PAYLOAD, PAYLOAD))
 }
 
 /// Whether we speak the version asked for: there is only 0.

@@ -3,6 +3,9 @@
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
+/// The word for all types and result codes that have none.
+pub(super) const OTHER: &str = "other";
+
 /// The types that matter here, and one word for the rest.
 pub(super) const fn qtype(qtype: RecordType) -> &'static str {
     match qtype {
@@ -23,7 +26,7 @@ pub(super) const fn qtype(qtype: RecordType) -> &'static str {
         RecordType::SRV => "SRV",
         RecordType::SVCB => "SVCB",
         RecordType::TXT => "TXT",
-        _ => "other",
+        _ => OTHER,
     }
 }
 
@@ -38,6 +41,6 @@ pub(super) const fn rcode(rcode: ResponseCode) -> &'static str {
         ResponseCode::NotAuth => "NOTAUTH",
         ResponseCode::Refused => "REFUSED",
         ResponseCode::BADVERS => "BADVERS",
-        _ => "other",
+        _ => OTHER,
     }
 }

@@ -170,7 +170,7 @@ mod tests {
     struct Counts(Mutex<Vec<(&'static str, &'static str, u64)>>);
 
     impl DnsMetrics for Counts {
-        fn query(&self, _: &'static str, _: &'static str) {}
+        fn queries(&self, _: &'static str, _: &'static str, _: u64) {}
         fn wake_dropped(&self) {}
         fn wake_withheld(&self, _: &'static str) {}
         fn unmade(&self, _: &'static str) {}

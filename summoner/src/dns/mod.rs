@@ -27,6 +27,7 @@ pub mod stream;
 pub mod transfer;
 pub mod tsig;
 mod udp;
+mod uses;
 mod wire;
 
 use std::collections::HashMap;
@@ -108,7 +109,11 @@ pub struct QueryWake {
 /// What DNS counts.
 pub trait DnsMetrics: Send + Sync {
     /// A query was answered. Both labels are of closed sets.
-    fn query(&self, qtype: &'static str, rcode: &'static str);
+    fn query(&self, qtype: &'static str, rcode: &'static str) {
+        self.queries(qtype, rcode, 1);
+    }
+    /// So many queries were answered.
+    fn queries(&self, qtype: &'static str, rcode: &'static str, count: u64);
     /// A wake found the queue full.
     fn wake_dropped(&self);
     /// A query for a service neither woke it nor counted as use. The label is of a closed set.

@@ -44,6 +44,16 @@ impl Draft {
         }
     }
 
+    /// What the header of a response says of its three sections if nothing is left out.
+    pub(super) fn counts(&self, is_extended: bool) -> [u8; 6] {
+        let additionals = self.additionals.len() + usize::from(is_extended);
+        let count = |records: usize| u16::try_from(records).unwrap_or(u16::MAX).to_be_bytes();
+        let [a0, a1] = count(self.answers.len());
+        let [n0, n1] = count(self.authorities.len());
+        let [r0, r1] = count(additionals);
+        [a0, a1, n0, n1, r0, r1]
+    }
+
     /// Writes it in at most `limit` octets. What does not fit is left out: first the additional section, and if that is not
     /// enough, everything, with the TC bit: the client asks again by TCP (RFC 2181, section 9).
     pub(super) fn write(self, limit: usize) -> Result<Vec<u8>, ProtoError> {

@@ -1,17 +1,15 @@
 //! From a query's octets to a response's: checks what the protocol asks for, asks the zones, says whom the question wakes.
 //! Pure but for counting: nothing here waits, and whoever sends the response wakes afterwards.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use hickory_proto::op::{
     Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, Query, ResponseCode,
 };
 use hickory_proto::rr::{DNSClass, LowerName, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
-use policies::ServiceId;
-use policies::access::Access;
 use policies::budget::Credibility;
 use policies::refresh::Refreshes;
 use policies::response_rate::ResponseClass;
@@ -25,12 +23,12 @@ use super::render::Draft;
 use super::screen::screen;
 use super::transfer::{Transfer, Transfers};
 use super::tsig::Session;
+use super::uses::{self, Aftermath, Recipe, Uses};
+use super::wire::HEADER;
 use super::{
-    Arrival, DnsMetrics, Later, Published, QueryWake, ServiceSignal, Settings, Transport, chaos,
-    edns, labels,
+    Arrival, DnsMetrics, Later, Published, QueryWake, Settings, Transport, chaos, edns, labels,
 };
 use crate::clock;
-use crate::config::AnswerMode;
 use crate::templates::Request;
 
 /// The longest message that a connection carries (RFC 1035, section 4.2.2).
@@ -40,10 +38,10 @@ const LONGEST: usize = 65_535;
 #[derive(Clone)]
 pub struct Responder {
     published: Arc<ArcSwap<Published>>,
-    wakes: mpsc::Sender<QueryWake>,
+    pub(super) wakes: mpsc::Sender<QueryWake>,
     metrics: Arc<dyn DnsMetrics>,
     /// Shared: the queries of one network come by any socket. Locked for services only that have `wake_on_refresh = false`.
-    refreshes: Arc<Mutex<Refreshes>>,
+    pub(super) refreshes: Arc<Mutex<Refreshes>>,
     settings: Arc<Settings>,
     cookies: Option<Arc<Cookies>>,
     /// Where services are made; none for what is answered when that is over.
@@ -87,10 +85,10 @@ pub struct Reply {
     pub class: ResponseClass,
     /// Whether it goes to whom it is meant for, however it came.
     pub credibility: Credibility,
-    /// Whose names it answers for, to be told when it has left.
-    signals: Vec<Arc<ServiceSignal>>,
-    /// Whom it wakes when it has left.
-    wakes: Vec<QueryWake>,
+    /// What is to be done when it has left.
+    pub(super) after: Aftermath,
+    /// What it takes to use it again, if it is of use for other queries.
+    pub(super) recipe: Option<Recipe>,
 }
 
 impl Reply {
@@ -106,7 +104,16 @@ impl Reply {
             ResponseCode::Refused => ResponseClass::Refused,
             _ => ResponseClass::Error,
         };
-        Self { message, class, credibility, signals: Vec::new(), wakes: Vec::new() }
+        Self::again(message, class, credibility)
+    }
+
+    /// One whose octets are known, and what it leads to is noted already.
+    pub(super) const fn again(
+        message: Vec<u8>,
+        class: ResponseClass,
+        credibility: Credibility,
+    ) -> Self {
+        Self { message, class, credibility, after: Aftermath::NOTHING, recipe: None }
     }
 }
 
@@ -130,7 +137,7 @@ impl Responder {
     }
 
     /// What is published now.
-    pub(super) fn published(&self) -> arc_swap::Guard<Arc<Published>> {
+    pub(super) fn published(&self) -> Guard<Arc<Published>> {
         self.published.load()
     }
 
@@ -165,24 +172,14 @@ impl Responder {
         }
     }
 
+    /// What makes and knows cookies, if anything does.
+    pub(super) fn cookies(&self) -> Option<Arc<Cookies>> {
+        self.cookies.clone()
+    }
+
     /// What every driver goes by.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// To be called when a reply has been handed to its socket. A boot must not take the processor that the client
-    /// needs to read the answer, so wakes come after it.
-    pub fn sent(&self, reply: Reply) {
-        reply.wakes.into_iter().for_each(|wake| self.wake(wake));
-        let now = clock::now();
-        reply.signals.iter().for_each(|signal| signal.note_answer(now));
-    }
-
-    fn wake(&self, wake: QueryWake) {
-        if self.wakes.try_send(wake).is_err() {
-            // Full: thousands of wakes wait. The client's packet will wake it.
-            self.metrics.wake_dropped();
-        }
     }
 
     /// Answers a query that could be read. A transfer takes the session of who has signed.
@@ -260,7 +257,7 @@ impl Responder {
             qtype: query.query_type(),
             qclass: query.query_class(),
             dnssec_ok,
-            rotation: rotation(arrival),
+            rotation: uses::turn(arrival.received_at),
         };
         let Some(zone) = published.zones.find(&name, question.qtype) else {
             return refuse(asked, ResponseCode::Refused);
@@ -271,11 +268,18 @@ impl Responder {
         {
             return outcome;
         }
-        let Noted { signals, wakes, ready } = self.note(&published, &answer, &question, arrival);
+        let uses = Uses::of(&answer, question.qtype);
+        let mut after = Aftermath::default();
+        let ready = self.note(&published, &uses, arrival, &mut after);
         let draft = draft(asked.query, query, &answer, dnssec_ok);
+        let whole = draft.counts(asked.edns.is_some());
         match write(draft, asked) {
             Outcome::Send(reply) => {
-                let reply = Reply { class: class_of(answer.kind), signals, wakes, ..reply };
+                let is_whole = reply.message.get(6..HEADER) == Some(&whole[..]);
+                let turn = answer.rotates.then_some(question.rotation);
+                let recipe =
+                    (is_whole && uses::is_of_use(&answer)).then_some(Recipe { uses, turn });
+                let reply = Reply { class: class_of(answer.kind), after, recipe, ..reply };
                 match ready {
                     Some((ready, cap)) => Outcome::Wait { reply, ready, cap },
                     None => Outcome::Send(reply),
@@ -284,83 +288,6 @@ impl Responder {
             other => other,
         }
     }
-
-    /// Notes a question that is a sign of use.
-    fn note(
-        &self,
-        published: &Published,
-        answer: &Answer<'_>,
-        question: &Question<'_>,
-        arrival: &Arrival,
-    ) -> Noted {
-        let mut noted = Noted::default();
-        if answer.wakes.is_empty() {
-            return noted;
-        }
-        if published.access.access(arrival.source.ip()) == Access::Denied {
-            for id in &answer.wakes {
-                let Some(service) = published.services.get(id) else { continue };
-                service.signal.note_withheld(arrival.received_at);
-                self.metrics.wake_withheld("denied");
-            }
-            return noted;
-        }
-        for id in &answer.wakes {
-            let Some(service) = published.services.get(id) else { continue };
-            if !service.wake_on_refresh && self.is_refresh(*id, answer, question, arrival) {
-                service.signal.note_withheld(arrival.received_at);
-                self.metrics.wake_withheld("refresh");
-                continue;
-            }
-            noted.signals.push(service.signal.clone());
-            if service.signal.note_query(arrival.received_at) {
-                continue;
-            }
-            let wake = |ready| QueryWake {
-                service: *id,
-                received_at: arrival.received_at,
-                qtype: question.qtype,
-                source: arrival.source.ip(),
-                credibility: arrival.credibility(),
-                ready,
-            };
-            match service.answer {
-                AnswerMode::Ready { cap } if noted.ready.is_none() => {
-                    let (sender, receiver) = oneshot::channel();
-                    self.wake(wake(Some(sender)));
-                    noted.ready = Some((receiver, cap));
-                }
-                AnswerMode::Now | AnswerMode::Ready { .. } => noted.wakes.push(wake(None)),
-            }
-        }
-        noted
-    }
-
-    /// Whether a question only keeps a cache fresh.
-    fn is_refresh(
-        &self,
-        service: ServiceId,
-        answer: &Answer<'_>,
-        question: &Question<'_>,
-        arrival: &Arrival,
-    ) -> bool {
-        // A cache keeps all that led to the answer, or that there is none.
-        let kept = if answer.answers.is_empty() { &answer.authorities } else { &answer.answers };
-        let ttl = kept.iter().map(|placed| placed.rrset.ttl()).min().unwrap_or_default();
-        let ttl = Duration::from_secs(u64::from(ttl));
-        let (now, source) = (arrival.received_at, arrival.source.ip());
-        let mut refreshes = self.refreshes.lock().unwrap_or_else(PoisonError::into_inner);
-        refreshes.is_refresh(now, source, service, question.qtype.into(), ttl)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Noted {
-    signals: Vec<Arc<ServiceSignal>>,
-    /// To be sent after the answer.
-    wakes: Vec<QueryWake>,
-    /// Which the answer waits for, and how long.
-    ready: Option<(oneshot::Receiver<()>, Duration)>,
 }
 
 /// A query, and what its OPT record adds.
@@ -393,11 +320,6 @@ fn question_of<'q>(asked: &Asked<'q>) -> Result<Option<&'q Query>, ResponseCode>
         RecordType::OPT | RecordType::TSIG => Err(ResponseCode::FormErr),
         _ => Ok(Some(question)),
     }
-}
-
-/// Which of several records comes first: the same for questions of the same second, so that A and AAAA agree.
-fn rotation(arrival: &Arrival) -> u32 {
-    u32::try_from(arrival.received_at.as_nanos() / 1_000_000_000).unwrap_or_default()
 }
 
 fn draft(query: &Message, asked: &Query, answer: &Answer<'_>, dnssec_ok: bool) -> Draft {

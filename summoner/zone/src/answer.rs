@@ -60,6 +60,8 @@ pub struct Answer<'z> {
     pub additionals: Vec<Placed<'z>>,
     /// The services that the question is a reason to boot: the name is theirs and somebody wants to connect.
     pub wakes: Vec<ServiceId>,
+    /// Whether another [rotation](Question::rotation) may lead to another answer, or wake others.
+    pub rotates: bool,
     /// The longest existing ancestor of a name that does not exist (RFC 4592, section 3.3.1), also if a wildcard made
     /// the answer.
     pub closest_encloser: Option<&'z LowerName>,
@@ -183,6 +185,7 @@ impl Zone {
         };
         answer.kind = Kind::Data;
         answer.rcode = ResponseCode::NoError;
+        answer.rotates |= rrset.records.len() > 1;
         answer.answers.push(Placed {
             rrset: Cow::Borrowed(rrset),
             owner: expanded.map(|name| Name::from(name.clone())),
@@ -205,6 +208,7 @@ impl Zone {
         if count == 0 {
             return;
         }
+        answer.rotates |= count > 1;
         let chosen = if self.wake_all { count } else { 1 };
         let rotated = node.services.iter().cycle().skip(rotation % count).take(chosen);
         let woken = rotated.filter(|service| service.wake_on_query).map(|service| service.id);
@@ -288,6 +292,7 @@ impl Answer<'_> {
             authorities: Vec::new(),
             additionals: Vec::new(),
             wakes: Vec::new(),
+            rotates: false,
             closest_encloser: None,
             unmade: None,
         }

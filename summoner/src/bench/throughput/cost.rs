@@ -67,7 +67,8 @@ impl Clock {
 }
 
 /// The time on a processor of those threads of a process whose name is wanted; `None` if there is none.
-fn on_processor(process: u32, wanted: impl Fn(&str) -> bool) -> Option<Duration> {
+#[must_use]
+pub fn on_processor(process: u32, wanted: impl Fn(&str) -> bool) -> Option<Duration> {
     let tasks = fs::read_dir(Path::new("/proc").join(process.to_string()).join("task")).ok()?;
     let mut sum = None;
     for task in tasks.flatten() {

@@ -13,7 +13,7 @@ mod transfer;
 
 use serde::{Deserialize, Serialize};
 
-pub use cost::{Clock, Cost};
+pub use cost::{Clock, Cost, on_processor};
 pub use peer::{Peer, PeerError};
 pub use transfer::{TransferError, fetch, push};
 

@@ -1,15 +1,22 @@
 //! DNS over UDP: threads that answer in batches, several on an address.
 //!
 //! ```text
-//!   socket --Batch--> Worker: Responder --Batch--> socket, and only then wakes
-//!                        |
+//!   socket --Batch--> Worker --Batch--> socket, and only then wakes
+//!                        |  Answerer: Prepared, what was answered before, if the query is Plain
+//!                        |            Responder, if it is not, or was not
 //!                        +--answers that have to wait--> Waiting, a task of the thread `dns`
 //! ```
 //!
 //! A worker waits in the receiving call itself, for its own socket: the fewer calls, the less time a query takes. What
 //! ends it is a flag and the shutdown of its socket.
 
+mod answerer;
+mod counts;
 mod late;
+mod plain;
+mod prepared;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::io;

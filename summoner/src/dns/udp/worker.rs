@@ -8,14 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use policies::Instant;
-use policies::budget::Credibility;
-use policies::response_rate::Verdict;
-use synjitsu_device::datagrams::{BATCH, Batch};
+use synjitsu_device::datagrams::{BATCH, Batch, Envelope};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::super::limit::{RateLimiter, slipped};
-use super::super::{Arrival, Outcome, Reply, Responder, Transport};
+use super::super::{Arrival, Outcome, Responder, Transport};
+use super::answerer::Answerer;
 use super::late::Late;
 use crate::clock;
 
@@ -41,8 +39,7 @@ impl Worker {
     /// When the socket fails for good.
     pub(super) fn run(self) -> io::Result<()> {
         let mut batch = Batch::new(self.tells_arrival);
-        let mut replies = Vec::with_capacity(BATCH);
-        let mut limiter = self.responder.settings().rate_limit.clone().map(RateLimiter::new);
+        let mut answerer = Answerer::new(self.responder.clone());
         loop {
             let received = match batch.receive(self.socket.as_fd()) {
                 Ok(received) => received,
@@ -57,45 +54,28 @@ impl Worker {
             if self.stopping.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            let received_at = clock::now();
+            let now = answerer.begin(clock::now());
             for slot in 0..received {
-                let Some(arrival) = arrival(&batch, slot, received_at) else { continue };
-                let outcome = self.responder.respond(batch.datagram(slot), &arrival);
-                match &mut limiter {
-                    Some(limiter) => {
-                        let outcome = limited(limiter, &arrival, outcome, &mut batch, slot);
-                        self.answer(&mut batch, slot, outcome, &mut replies);
-                    }
-                    None => self.answer(&mut batch, slot, outcome, &mut replies),
+                let Some(arrival) = arrival(&batch, slot, now.received_at) else { continue };
+                if let Some(outcome) = answerer.answer(&mut batch, slot, arrival, &now) {
+                    self.wait(outcome, *batch.envelope(slot));
                 }
             }
+            drop(now);
             let sent = batch.send(self.socket.as_fd());
             if sent.failed > 0 {
                 debug!(lost = sent.failed, "answers could not be sent");
             }
-            replies.drain(..).for_each(|reply| self.responder.sent(reply));
-            if let Some(limiter) = &mut limiter {
-                limiter.report(self.responder.metrics());
-            }
+            answerer.end(received == BATCH);
         }
     }
 
-    /// Answers the query in a slot. What it leads to is for when the batch has left.
-    fn answer(&self, batch: &mut Batch, slot: usize, outcome: Outcome, replies: &mut Vec<Reply>) {
-        match outcome {
-            // A transfer is never given to UDP.
-            Outcome::Silence | Outcome::Transfer(_) => {}
-            Outcome::Send(reply) => {
-                batch.answer_with(slot, &reply.message);
-                replies.push(reply);
-            }
-            outcome @ (Outcome::Wait { .. } | Outcome::Later(_)) => {
-                let (envelope, socket) = (*batch.envelope(slot), self.socket.clone());
-                // Too many wait: this one does not.
-                if let Err(refused) = self.late.try_send(Late { outcome, envelope, socket }) {
-                    refused.into_inner().hurry(&self.responder);
-                }
-            }
+    /// Keeps an answer until its time has come.
+    fn wait(&self, outcome: Outcome, envelope: Envelope) {
+        let late = Late { outcome, envelope, socket: self.socket.clone() };
+        // Too many wait: this one does not.
+        if let Err(refused) = self.late.try_send(late) {
+            refused.into_inner().hurry(&self.responder);
         }
     }
 }
@@ -103,34 +83,7 @@ impl Worker {
 /// How a query came, unless nobody could be answered.
 fn arrival(batch: &Batch, slot: usize, received_at: Instant) -> Option<Arrival> {
     let source = batch.envelope(slot).peer().filter(is_answerable)?;
-    Some(Arrival { source, transport: Transport::Udp, received_at, idle: None, proven: false })
-}
-
-/// What is left to do for an outcome if its response may be beyond its rate. Then it wakes nobody: that is up to the query by
-/// TCP, or the packet, of a client that is there.
-fn limited(
-    limiter: &mut RateLimiter,
-    arrival: &Arrival,
-    outcome: Outcome,
-    batch: &mut Batch,
-    slot: usize,
-) -> Outcome {
-    let reply = match &outcome {
-        // Of a service that is being made: only who is proven is promised an answer.
-        Outcome::Silence | Outcome::Transfer(_) | Outcome::Later(_) => return outcome,
-        Outcome::Send(reply) | Outcome::Wait { reply, .. } => reply,
-    };
-    let proven = reply.credibility == Credibility::Proven;
-    match limiter.verdict(arrival.received_at, arrival.source.ip(), reply.class, proven) {
-        Verdict::Send => outcome,
-        Verdict::Drop => Outcome::Silence,
-        Verdict::Slip => {
-            if let Some(short) = slipped(&reply.message) {
-                batch.answer_with(slot, &short);
-            }
-            Outcome::Silence
-        }
-    }
+    Some(Arrival { received_at, ..Arrival::now(source, Transport::Udp) })
 }
 
 /// Whether a socket that failed so may be received from again.
