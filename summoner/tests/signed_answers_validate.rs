@@ -272,6 +272,38 @@ fn as_a_secondary_gets_it() {
     verify_text(&world.folder.path().join("axfr"), &text);
 }
 
+/// A resolver that draws conclusions from denials asks for such names all the same, by TCP because it is told to, and
+/// believes what it gets.
+#[test]
+fn by_a_resolver_for_names_that_templates_make() {
+    if support::lacks(&["unbound"]) {
+        return;
+    }
+    let Some(mut world) = World::without_daemon() else { return };
+    let template = "[templates.pr]\npattern = \"*.pr\"\nimage = \"builtin:hello\"\nidle = \"1h\"\n";
+    world.configure(SIGNED, &(services() + template));
+    world.start_daemon();
+    let anchor = String::from_utf8(world.command(&["dnssec", "ds"]).stdout).unwrap();
+    let folder = world.folder.path().to_owned();
+    let _unbound = Unbound::start(&folder, 5301, &anchor.trim().replace('\t', " "));
+    let log = || fs::read_to_string(folder.join("unbound-5301.log")).unwrap();
+    for (name, qtype, count) in [
+        ("unmade.pr.jit.test", RecordType::TXT, 0),
+        ("feature-7.pr.jit.test", RecordType::A, 1),
+        ("feature-7.pr.jit.test", RecordType::AAAA, 1),
+        ("feature-7.pr.jit.test", RecordType::TXT, 0),
+        ("feature-8.pr.jit.test", RecordType::A, 1),
+        // Of the one that is not made nobody has concluded that it has no address.
+        ("unmade.pr.jit.test", RecordType::A, 1),
+    ] {
+        let answer = resolve(5301, name, qtype);
+        let addresses = answer.answers.iter().filter(|record| record.record_type() == qtype);
+        assert_eq!(addresses.count(), count, "{name} {qtype}: {answer:?}\n{}", log());
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+        assert!(answer.metadata.authentic_data, "{name} {qtype}: {answer:?}\n{}", log());
+    }
+}
+
 fn over_udp_and_tcp(qname: &str, qtype: RecordType, dnssec_ok: bool) -> [Message; 2] {
     let mut query = Message::query();
     query.add_query(Query::query(name(qname), qtype));
