@@ -1,7 +1,7 @@
 //! A stub resolver's one question: for the `query` command, the demo and the tests.
 
-use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, Query};
@@ -45,7 +45,8 @@ pub fn encode(name: &Name, qtype: RecordType) -> Result<Vec<u8>, ResolveError> {
     query.to_vec().map_err(|source| ResolveError::Query { name: name.to_string(), source })
 }
 
-/// Asks `server` once over UDP, waiting at most `patience` for the answer.
+/// Asks `server` once over UDP, and if the answer does not fit, or the server wants to know who asks, over TCP (RFC 7766,
+/// section 5); each time waiting at most `patience`.
 ///
 /// Datagrams that are not an answer to this question are passed over.
 ///
@@ -58,7 +59,24 @@ pub fn ask(
     patience: Duration,
 ) -> Result<Message, ResolveError> {
     let octets = encode(name, qtype)?;
-    exchange(server, &octets, patience).map_err(|source| ResolveError::Exchange { server, source })
+    let failed = |source| ResolveError::Exchange { server, source };
+    let answer = exchange(server, &octets, patience).map_err(failed)?;
+    if answer.metadata.truncation {
+        return exchange_by_tcp(server, &octets, patience).map_err(failed);
+    }
+    Ok(answer)
+}
+
+fn exchange_by_tcp(server: SocketAddr, query: &[u8], patience: Duration) -> io::Result<Message> {
+    let mut stream = TcpStream::connect_timeout(&server, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let length = u16::try_from(query.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes(), query].concat())?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer)?;
+    Message::from_vec(&answer).map_err(io::Error::other)
 }
 
 fn exchange(server: SocketAddr, query: &[u8], patience: Duration) -> io::Result<Message> {

@@ -37,6 +37,11 @@ fn shared_image() {
 }
 
 #[test]
+fn zone() {
+    run("zone");
+}
+
+#[test]
 fn there_is_no_other() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut names: Vec<_> = std::fs::read_dir(examples)
@@ -44,5 +49,5 @@ fn there_is_no_other() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["hello", "shared-image"], "an example has no test, or a test no example");
+    assert_eq!(names, ["hello", "shared-image", "zone"], "an example has no test, or a test no example");
 }
