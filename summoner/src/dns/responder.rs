@@ -343,6 +343,8 @@ pub(super) fn metadata(query: &Message, rcode: ResponseCode, authoritative: bool
     metadata.response_code = rcode;
     metadata.authoritative = authoritative;
     metadata.recursion_available = false;
+    // It is for those who validate, which we do not (RFC 4035, section 3.1.6).
+    metadata.checking_disabled = false;
     metadata
 }
 

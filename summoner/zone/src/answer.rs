@@ -185,6 +185,13 @@ impl Zone {
         };
         answer.kind = Kind::Data;
         answer.rcode = ResponseCode::NoError;
+        let is_same = |placed: &Placed<'_>| {
+            placed.rrset.record_type == rrset.record_type && placed.rrset.owner == rrset.owner
+        };
+        if expanded.is_none() && answer.answers.iter().any(is_same) {
+            // Aliases that lead to each other: what they say has been said.
+            return None;
+        }
         answer.rotates |= rrset.records.len() > 1;
         answer.answers.push(Placed {
             rrset: Cow::Borrowed(rrset),
@@ -256,7 +263,8 @@ impl Zone {
         // What an alias of ours said before is ours.
         answer.authoritative = !answer.answers.is_empty();
         answer.authorities.push(Placed::as_stored(servers));
-        if question.dnssec_ok {
+        // Without signatures a DS is nothing that anybody could trust.
+        if question.dnssec_ok && self.chain.is_some() {
             answer.authorities.extend(cut.get(RecordType::DS).map(Placed::as_stored));
         }
         self.add_addresses(servers, None, answer);

@@ -15,7 +15,7 @@ const LONGEST_LABEL: u8 = 63;
 /// RD, in the third octet of the header.
 pub(super) const RECURSION_DESIRED: u8 = 0x01;
 /// CD, in the fourth.
-pub(super) const CHECKING_DISABLED: u8 = 0x10;
+const CHECKING_DISABLED: u8 = 0x10;
 /// AD, in the fourth; in a query it only says that the client would understand it (RFC 6840, section 5.7).
 const AUTHENTIC_DATA: u8 = 0x20;
 /// DO, in the third octet of an OPT record's TTL (RFC 6891, section 6.1.3).

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   response = | header | question, as asked | answers, authorities, additionals, OPT record |
-//!                id, RD, CD   from the query    the same for all queries with one [`Key`], in any case: see `render`
+//!                id, RD       from the query    the same for all queries with one [`Key`], in any case: see `render`
 //!                are the query's
 //! ```
 //!
@@ -20,7 +20,7 @@ use super::super::cookies::Option24;
 use super::super::uses::Uses;
 use super::super::wire::HEADER;
 use super::super::{Published, Reply, labels};
-use super::plain::{CHECKING_DISABLED, COOKIE, OPT_FIXED, OPTION_FIXED, Plain, RECURSION_DESIRED};
+use super::plain::{COOKIE, OPT_FIXED, OPTION_FIXED, Plain, RECURSION_DESIRED};
 
 /// The most octets that are remembered by a worker, overheads among them: some fifty thousand answers.
 const BOUND: usize = 16 << 20;
@@ -90,7 +90,7 @@ impl Prepared {
         }
         let rcode = hickory_proto::op::ResponseCode::from(0, second & 0xf);
         let answer = Answer {
-            flags: [first & !RECURSION_DESIRED, second & !CHECKING_DISABLED],
+            flags: [first & !RECURSION_DESIRED, second],
             counts,
             rest: rest.into(),
             turn: recipe.turn,
@@ -133,7 +133,7 @@ impl Answer {
         let (question, rest) = query.split_at_mut(end);
         rest[..self.rest.len()].copy_from_slice(&self.rest);
         question[2] = question[2] & RECURSION_DESIRED | self.flags[0];
-        question[3] = question[3] & CHECKING_DISABLED | self.flags[1];
+        question[3] = self.flags[1];
         question[6..HEADER].copy_from_slice(&self.counts);
         if let Some(cookie) = cookie {
             let (before, after) = rest.split_at_mut(self.rest.len());
