@@ -317,3 +317,35 @@ fn to_a_few_thousand_questions() {
         differences[..differences.len().min(60)].join("\n")
     );
 }
+
+/// Every record of a master file, a line each.
+fn lines(text: &str) -> BTreeSet<String> {
+    let apex = Name::from_ascii("jit.test.").unwrap();
+    let source = Source { name: "zone", text, origin: &apex, ttl: None };
+    let written = master::parse(source, &mut |_, _| Err(String::new())).unwrap();
+    written.iter().map(|written| print(&written.record).to_ascii_lowercase()).collect()
+}
+
+#[test]
+fn what_the_zone_command_prints_nsd_takes() {
+    if support::lacks(&["nsd-checkzone"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (configuration, printed) =
+        (folder.path().join("summoner.toml"), folder.path().join("printed"));
+    fs::write(folder.path().join("static.zone"), ZONE).unwrap();
+    let text =
+        "state_dir = \"state\"\n[zone]\napex = \"jit.test\"\nfile = \"static.zone\"\nserial = 7\n";
+    fs::write(&configuration, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_summoner"));
+    let output =
+        command.args(["zone", "--config"]).arg(&configuration).arg("JIT.test").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines(&text), lines(ZONE));
+    fs::write(&printed, text).unwrap();
+    let check =
+        Command::new("/usr/sbin/nsd-checkzone").arg("jit.test").arg(&printed).output().unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+}

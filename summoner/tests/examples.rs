@@ -49,5 +49,9 @@ fn there_is_no_other() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["hello", "shared-image", "zone"], "an example has no test, or a test no example");
+    assert_eq!(
+        names,
+        ["hello", "shared-image", "zone"],
+        "an example has no test, or a test no example"
+    );
 }

@@ -17,6 +17,7 @@ pub mod monitor;
 mod query;
 mod serve;
 mod snapshot;
+mod zone;
 
 /// A just-in-time unikernel summoner: an authoritative DNS server that boots what it names.
 #[derive(Debug, Parser)]
@@ -79,6 +80,13 @@ enum Command {
     Dnssec {
         #[command(subcommand)]
         command: dnssec::DnssecCommand,
+    },
+    /// Prints the zones as master files, without templates and signatures: what would be served now
+    Zone {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Only the zone with this apex
+        apex: Option<String>,
     },
     /// Looks into images
     Image {
@@ -194,6 +202,7 @@ pub fn run() -> ExitCode {
         Command::Bench(args) => bench::run(*args),
         Command::Query(args) => query::run(&args),
         Command::Dnssec { command } => dnssec::run(command),
+        Command::Zone { config, apex } => zone::run(config, apex.as_deref()),
         Command::Image { command } => image::run(&command),
     };
     match done {

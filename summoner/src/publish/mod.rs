@@ -137,6 +137,16 @@ impl Publisher {
     }
 }
 
+/// Gives zones that are not published the serials that they would have now; nothing is remembered.
+pub fn preview(
+    config: &Config,
+    zones: &mut [Zone],
+    remembered: &BTreeMap<String, Version>,
+    now: SystemTime,
+) {
+    number(config.zone.serial, zones, None, remembered, now);
+}
+
 /// The names of the zones that `config` makes.
 #[must_use]
 pub fn apexes(config: &Config) -> Vec<Name> {
