@@ -5,7 +5,9 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -16,24 +18,38 @@ use support::{DNS, World, hello, lacks};
 const SECONDARY: &str = "127.0.0.2:53";
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// NSD, ended with the test.
-struct Nsd(Child);
+/// NSD, ended with the test; it says why if that fails.
+struct Nsd {
+    child: Child,
+    log: PathBuf,
+}
 
 impl Drop for Nsd {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            let last: Vec<_> = log.lines().rev().take(40).collect();
+            let _ =
+                writeln!(std::io::stderr(), "--- NSD, newest first ---\n{}\n---", last.join("\n"));
+        }
     }
 }
 
 impl Nsd {
+    /// Whether it could not make the new zone out of the old one and what had changed.
+    fn has_failed_to_apply(&self) -> bool {
+        fs::read_to_string(&self.log).unwrap().contains("Failed to apply")
+    }
+
     /// Starts it as a secondary of ours.
     fn start(world: &World) -> Self {
         let folder = world.folder.path().join("nsd");
         fs::create_dir(&folder).unwrap();
         let configuration = format!(
             "server:\n  ip-address: {}\n  server-count: 1\n  username: \"\"\n  zonesdir: \"{folder}\"\n  \
-             pidfile: \"\"\n  xfrdfile: \"\"\n  zonelistfile: \"{folder}/zones\"\n  xfrdir: \"{folder}\"\n\
+             verbosity: 3\n  verbosity: 2\n  database: \"\"\n  pidfile: \"\"\n  xfrdfile: \"\"\n  zonelistfile: \"{folder}/zones\"\n  xfrdir: \"{folder}\"\n\
              remote-control:\n  control-enable: no\n\
              key:\n  name: transfer.jit.test\n  algorithm: hmac-sha256\n  secret: \"{SECRET}\"\n\
              zone:\n  name: jit.test\n  zonefile: jit.test\n  request-xfr: 127.0.0.1@53 transfer.jit.test\n  \
@@ -52,7 +68,7 @@ impl Nsd {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn();
-        Self(child.unwrap())
+        Self { child: child.unwrap(), log: folder.join("log") }
     }
 }
 
@@ -154,7 +170,7 @@ fn and_nsd_has_every_change_as_soon_as_it_is_told() {
     world.configure(&settings, &services(40));
     world.start_daemon();
     let secondary: SocketAddr = SECONDARY.parse().unwrap();
-    let _nsd = Nsd::start(&world);
+    let nsd = Nsd::start(&world);
     let is_equal = || serial(DNS).is_some() && serial(DNS) == serial(secondary);
     world.wait_until("NSD has the zone", is_equal);
     let first = serial(DNS).unwrap();
@@ -179,4 +195,42 @@ fn and_nsd_has_every_change_as_soon_as_it_is_told() {
     // After the first time, only what had changed was sent.
     let changes = world.metric("summoner_dns_transfers_total{qtype=\"IXFR\",result=\"changes\"}");
     assert!(changes >= 1.0, "{changes}\n{}", world.log());
+    assert!(!nsd.has_failed_to_apply());
+}
+
+#[test]
+fn and_signatures_arrive_whole_and_after_a_change() {
+    if lacks(&["nsd", "kdig", "ldns-verify-zone"]) {
+        return;
+    }
+    let Some(mut world) = World::without_daemon() else { return };
+    let settings = settings("key = \"secondary\"\nnotify = [\"127.0.0.2\"]");
+    let settings = format!("[dnssec]\nenabled = true\n{settings}");
+    world.configure(&settings, &hello("web", ""));
+    world.start_daemon();
+    let secondary: SocketAddr = SECONDARY.parse().unwrap();
+    let nsd = Nsd::start(&world);
+    let is_equal = || serial(DNS).is_some() && serial(DNS) == serial(secondary);
+    world.wait_until("NSD has the zone", is_equal);
+    let before = serial(DNS).unwrap();
+    world.configure(&settings, &(hello("web", "") + &hello("more", "")));
+    world.signal(Signal::SIGHUP);
+    world.wait_until("the zone is another", || serial(DNS) != Some(before));
+    world.wait_until("NSD has it", is_equal);
+    let key = format!("hmac-sha256:transfer.jit.test:{SECRET}");
+    for (server, key) in [("@127.0.0.1", &["-y", &key][..]), ("@127.0.0.2", &[])] {
+        let shown =
+            kdig(&[&[server][..], key, &["+noall", "+answer", "jit.test", "AXFR"]].concat());
+        let mut lines: Vec<_> = shown.lines().filter(|line| line.contains("\tIN\t")).collect();
+        // The SOA is at both ends of a transfer.
+        lines.pop();
+        let zone = lines.join("\n") + "\n";
+        assert!(zone.contains("RRSIG") && zone.contains("more.jit.test"), "{server}: {zone}");
+        let file = world.folder.path().join("transferred");
+        fs::write(&file, &zone).unwrap();
+        let verified = Command::new("ldns-verify-zone").arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&verified.stderr);
+        assert!(verified.status.success(), "{server}: {said}\n{zone}");
+    }
+    assert!(!nsd.has_failed_to_apply());
 }
