@@ -185,10 +185,7 @@ impl Zone {
         };
         answer.kind = Kind::Data;
         answer.rcode = ResponseCode::NoError;
-        let is_same = |placed: &Placed<'_>| {
-            placed.rrset.record_type == rrset.record_type && placed.rrset.owner == rrset.owner
-        };
-        if expanded.is_none() && answer.answers.iter().any(is_same) {
+        if answer.has(expanded.map_or(&rrset.owner, |name| name), rrset.record_type) {
             // Aliases that lead to each other: what they say has been said.
             return None;
         }
@@ -291,6 +288,14 @@ impl Zone {
 }
 
 impl Answer<'_> {
+    /// Whether the answer section has the RRset already.
+    fn has(&self, owner: &Name, record_type: RecordType) -> bool {
+        self.answers.iter().any(|placed| {
+            placed.rrset.record_type == record_type
+                && placed.owner.as_ref().unwrap_or(&placed.rrset.owner) == owner
+        })
+    }
+
     pub(crate) const fn refused() -> Self {
         Self {
             rcode: ResponseCode::Refused,
@@ -316,11 +321,17 @@ fn redirect<'z>(
 ) -> Option<LowerName> {
     answer.kind = Kind::Data;
     answer.rcode = ResponseCode::NoError;
-    answer.answers.push(Placed::as_stored(rrset));
+    // A redirection into itself is used again, and stays one RRset.
+    if !answer.has(&rrset.owner, rrset.record_type) {
+        answer.answers.push(Placed::as_stored(rrset));
+    }
     let Some((alias, target)) = alias(rrset, name) else {
         answer.rcode = ResponseCode::YXDomain;
         return None;
     };
+    if answer.has(&alias.owner, RecordType::CNAME) {
+        return None;
+    }
     answer.answers.push(Placed { rrset: Cow::Owned(alias), owner: None, rotation: 0 });
     // To a question for an alias, this one is the answer.
     (question.qtype != RecordType::CNAME).then_some(target)

@@ -1,5 +1,7 @@
 //! The zone against examples, and against a slow, obvious reference.
 
+mod whole;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::ResponseCode;
