@@ -58,13 +58,27 @@ pub fn ask(
     qtype: RecordType,
     patience: Duration,
 ) -> Result<Message, ResolveError> {
-    let octets = encode(name, qtype)?;
-    let failed = |source| ResolveError::Exchange { server, source };
-    let answer = exchange(server, &octets, patience).map_err(failed)?;
-    if answer.metadata.truncation {
-        return exchange_by_tcp(server, &octets, patience).map_err(failed);
+    let answer = ask_by_udp(server, name, qtype, patience)?;
+    if !answer.metadata.truncation {
+        return Ok(answer);
     }
-    Ok(answer)
+    let octets = encode(name, qtype)?;
+    exchange_by_tcp(server, &octets, patience)
+        .map_err(|source| ResolveError::Exchange { server, source })
+}
+
+/// Asks `server` once over UDP, and takes what comes, truncated or not.
+///
+/// # Errors
+/// When the server cannot be reached or does not answer in time.
+pub fn ask_by_udp(
+    server: SocketAddr,
+    name: &Name,
+    qtype: RecordType,
+    patience: Duration,
+) -> Result<Message, ResolveError> {
+    let octets = encode(name, qtype)?;
+    exchange(server, &octets, patience).map_err(|source| ResolveError::Exchange { server, source })
 }
 
 fn exchange_by_tcp(server: SocketAddr, query: &[u8], patience: Duration) -> io::Result<Message> {

@@ -123,7 +123,7 @@ impl World {
 
     pub(crate) fn query(&self, name: &str, qtype: RecordType) -> Message {
         let name = Name::from_ascii(format!("{name}.jit.test.")).unwrap();
-        summoner::resolve::ask(DNS, &name, qtype, PATIENCE).unwrap()
+        summoner::resolve::ask_by_udp(DNS, &name, qtype, PATIENCE).unwrap()
     }
 
     /// The IPv4 address of a service, by DNS.
