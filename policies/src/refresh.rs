@@ -2,7 +2,7 @@
 //!
 //! A resolver that keeps a name fresh asks for it again when its TTL has passed, or a little before that (prefetching),
 //! whether anybody wants to connect or not. A first use comes at any time after that. So a question is a *refresh* if the
-//! same network asked the same, and that is about one TTL ago: between [half](EARLIEST) and [one and a half](LATEST).
+//! same network asked the same, and that is about one TTL ago: between half of it and one and a half.
 //!
 //! ```text
 //!   last question                                 TTL

@@ -31,7 +31,7 @@ pub(super) fn run(args: &QueryArgs) -> Result<(), Failure> {
     let answer = resolve::ask(args.server, &name, args.qtype, PATIENCE)
         .map_err(|error| Failure::unavailable(&error))?;
     for record in &answer.answers {
-        println!("{}", record.data);
+        println!("{}", zone::master::print_data(record));
     }
     let code = answer.metadata.response_code;
     if code == ResponseCode::NoError {

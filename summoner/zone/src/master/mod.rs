@@ -5,7 +5,7 @@
 //!   Record --wire form--> print --> text that says the same
 //! ```
 //!
-//! Record data go through their wire form both ways, by one table of [`fields`]: so everything that a record can say can be
+//! Record data go through their wire form both ways, by one table of `fields`: so everything that a record can say can be
 //! written, octets that are no text too, and what is printed can be read again.
 
 mod fields;
@@ -15,7 +15,7 @@ mod print;
 mod rdata;
 mod svcb;
 
-pub use print::print;
+pub use print::{print, print_data};
 
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,18 @@ use super::{name, svcb};
 /// A record as a line, without the line's end: everything absolute, nothing left out.
 #[must_use]
 pub fn print(record: &Record) -> String {
+    let record_type = fields::name(u16::from(record.record_type()));
+    let owner = name::print(&record.name);
+    format!("{owner} {} IN {record_type} {}", record.ttl, print_data(record))
+}
+
+/// What a record says, without whose it is: its RDATA as text, in the form of RFC 3597 if its type has none here.
+#[must_use]
+pub fn print_data(record: &Record) -> String {
     let number = u16::from(record.record_type());
     let wire = crate::wire::data(record);
     let known = fields::of(number).and_then(|fields| text(fields, &wire));
-    let data = known.unwrap_or_else(|| {
+    known.unwrap_or_else(|| {
         // RFC 3597, section 5.
         let mut text = format!("\\# {}", wire.len());
         if !wire.is_empty() {
@@ -23,9 +31,7 @@ pub fn print(record: &Record) -> String {
             text.push_str(&hexadecimal(&wire));
         }
         text
-    });
-    let owner = name::print(&record.name);
-    format!("{owner} {} IN {} {data}", record.ttl, fields::name(number))
+    })
 }
 
 /// The data as text; nothing if the octets are not made of these fields.
