@@ -255,8 +255,8 @@ impl Metrics {
 }
 
 impl DnsMetrics for Metrics {
-    fn queries(&self, qtype: &'static str, rcode: &'static str, count: u64) {
-        self.queries.with_label_values(&[qtype, rcode]).inc_by(count);
+    fn queries(&self, qtype: &'static str, rcode: &'static str) -> IntCounter {
+        self.queries.with_label_values(&[qtype, rcode])
     }
 
     fn wake_dropped(&self) {

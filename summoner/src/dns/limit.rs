@@ -162,6 +162,7 @@ mod tests {
     use hickory_proto::rr::rdata::A;
     use hickory_proto::rr::{Name, RData, Record, RecordType};
     use policies::budget::{Limit, Rate};
+    use prometheus::IntCounter;
     use proptest::prelude::*;
 
     use super::*;
@@ -170,7 +171,9 @@ mod tests {
     struct Counts(Mutex<Vec<(&'static str, &'static str, u64)>>);
 
     impl DnsMetrics for Counts {
-        fn queries(&self, _: &'static str, _: &'static str, _: u64) {}
+        fn queries(&self, _: &'static str, _: &'static str) -> IntCounter {
+            IntCounter::new("queries", "not shown").unwrap()
+        }
         fn wake_dropped(&self) {}
         fn wake_withheld(&self, _: &'static str) {}
         fn unmade(&self, _: &'static str) {}

@@ -40,6 +40,7 @@ use policies::access::AccessList;
 use policies::budget::Credibility;
 use policies::response_rate::ResponseClass;
 use policies::{Instant, ServiceId};
+use prometheus::IntCounter;
 use synjitsu_device::datagrams::Listener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -108,12 +109,12 @@ pub struct QueryWake {
 
 /// What DNS counts.
 pub trait DnsMetrics: Send + Sync {
-    /// A query was answered. Both labels are of closed sets.
+    /// Where queries are counted that were of a type and answered with a code. Both labels are of closed sets.
+    fn queries(&self, qtype: &'static str, rcode: &'static str) -> IntCounter;
+    /// A query was answered.
     fn query(&self, qtype: &'static str, rcode: &'static str) {
-        self.queries(qtype, rcode, 1);
+        self.queries(qtype, rcode).inc();
     }
-    /// So many queries were answered.
-    fn queries(&self, qtype: &'static str, rcode: &'static str, count: u64);
     /// A wake found the queue full.
     fn wake_dropped(&self);
     /// A query for a service neither woke it nor counted as use. The label is of a closed set.

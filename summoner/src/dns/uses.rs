@@ -17,7 +17,7 @@ use crate::config::AnswerMode;
 /// What responses lead to when they have left.
 #[derive(Debug, Default)]
 pub(super) struct Aftermath {
-    /// Whose names they answer for, to be told.
+    /// Whom they may wake, to be told: for the time from a wake to its answer.
     signals: Vec<Arc<ServiceSignal>>,
     /// Whom they wake.
     wakes: Vec<QueryWake>,
@@ -80,10 +80,10 @@ impl Responder {
                 self.metrics().wake_withheld("refresh");
                 continue;
             }
-            after.signals.push(service.signal.clone());
             if service.signal.note_query(arrival.received_at) {
                 continue;
             }
+            after.signals.push(service.signal.clone());
             let wake = |ready| QueryWake {
                 service: *id,
                 received_at: arrival.received_at,

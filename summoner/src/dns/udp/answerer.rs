@@ -99,9 +99,9 @@ impl Answerer {
     }
 
     /// Ends a batch, which has been sent.
-    pub(super) fn end(&mut self, is_busy: bool) {
+    pub(super) fn end(&mut self) {
         self.responder.settle(&mut self.after);
-        self.counts.tell(self.responder.metrics(), is_busy);
+        self.counts.show();
         if let Some(limiter) = &mut self.limiter {
             limiter.report(self.responder.metrics());
         }
@@ -133,7 +133,7 @@ impl Answerer {
             cookie = Some(checked.answer);
         }
         let length = known.write(room, plain.end, plain.limit, cookie.as_ref())?;
-        self.counts.query(known.labels);
+        self.counts.query(known.labels, self.responder.metrics());
         let (class, credibility) = (known.class, arrival.credibility());
         match verdict(&mut self.limiter, &arrival, class, credibility) {
             Verdict::Send => {}

@@ -1,38 +1,41 @@
-//! What a worker has counted and not told yet: telling takes longer than a query.
+//! Queries counted by a worker: the counters are looked up once, and added to once a batch.
+
+use prometheus::IntCounter;
 
 use super::super::DnsMetrics;
 
-/// Queries that are counted before they are told, at most, if they come faster than they are answered.
-const MOST: u64 = 4096;
+/// A type and a result code, as metrics name them.
+pub(super) type Labels = (&'static str, &'static str);
 
-/// Counts of queries, by type and result code: closed sets, so there are few.
+/// Counts of queries. The labels are of closed sets, so there are few.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
-    queries: Vec<((&'static str, &'static str), u64)>,
-    untold: u64,
+pub(super) struct Counts(Vec<Count>);
+
+#[derive(Debug)]
+struct Count {
+    labels: Labels,
+    /// Where it is shown, shared with other workers.
+    shown: IntCounter,
+    /// What is not shown yet.
+    new: u64,
 }
 
 impl Counts {
     /// Counts a query.
-    pub(super) fn query(&mut self, labels: (&'static str, &'static str)) {
-        self.untold += 1;
-        match self.queries.iter_mut().find(|(known, _)| *known == labels) {
-            Some((_, count)) => *count += 1,
-            None => self.queries.push((labels, 1)),
+    pub(super) fn query(&mut self, labels: Labels, metrics: &dyn DnsMetrics) {
+        match self.0.iter_mut().find(|count| count.labels == labels) {
+            Some(count) => count.new += 1,
+            None => {
+                let shown = metrics.queries(labels.0, labels.1);
+                self.0.push(Count { labels, shown, new: 1 });
+            }
         }
     }
 
-    /// Tells what was counted, unless there is more to do at once.
-    pub(super) fn tell(&mut self, metrics: &dyn DnsMetrics, is_busy: bool) {
-        if self.untold == 0 || (is_busy && self.untold < MOST) {
-            return;
-        }
-        self.untold = 0;
-        for ((qtype, rcode), count) in &mut self.queries {
-            match std::mem::take(count) {
-                0 => {}
-                count => metrics.queries(qtype, rcode, count),
-            }
+    /// Shows what was counted.
+    pub(super) fn show(&mut self) {
+        for count in self.0.iter_mut().filter(|count| count.new > 0) {
+            count.shown.inc_by(std::mem::take(&mut count.new));
         }
     }
 }

@@ -20,6 +20,7 @@ use super::super::cookies::Option24;
 use super::super::uses::Uses;
 use super::super::wire::HEADER;
 use super::super::{Published, Reply, labels};
+use super::counts::Labels;
 use super::plain::{COOKIE, OPT_FIXED, OPTION_FIXED, Plain, RECURSION_DESIRED};
 
 /// The most octets that are remembered by a worker, overheads among them: some fifty thousand answers.
@@ -56,7 +57,7 @@ pub(super) struct Answer {
     turn: Option<u32>,
     pub(super) class: ResponseClass,
     /// For metrics: its type and result code.
-    pub(super) labels: (&'static str, &'static str),
+    pub(super) labels: Labels,
     /// Whom it concerns.
     pub(super) uses: Uses,
 }

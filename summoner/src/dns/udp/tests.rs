@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use hickory_proto::rr::rdata::{A, CNAME, MX, NULL, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use policies::{Instant, ServiceId};
+use prometheus::IntCounter;
 use proptest::prelude::*;
 use synjitsu_device::datagrams::{Batch, Listener, listen};
 use tokio::sync::mpsc;
@@ -24,11 +25,23 @@ use crate::config::AnswerMode;
 
 /// Counts queries by their labels.
 #[derive(Debug, Default)]
-struct Counted(Mutex<HashMap<(&'static str, &'static str), u64>>);
+struct Counted(Mutex<HashMap<(&'static str, &'static str), IntCounter>>);
+
+impl Counted {
+    /// What was counted since the last time.
+    fn taken(&self) -> HashMap<(&'static str, &'static str), u64> {
+        let counters = self.0.lock().unwrap();
+        let counts = counters.iter().map(|(labels, counter)| (*labels, counter.get()));
+        let counts = counts.filter(|(_, count)| *count > 0).collect();
+        counters.values().for_each(IntCounter::reset);
+        counts
+    }
+}
 
 impl DnsMetrics for Counted {
-    fn queries(&self, qtype: &'static str, rcode: &'static str, count: u64) {
-        *self.0.lock().unwrap().entry((qtype, rcode)).or_default() += count;
+    fn queries(&self, qtype: &'static str, rcode: &'static str) -> IntCounter {
+        let new = || IntCounter::new("queries", "not shown").unwrap();
+        self.0.lock().unwrap().entry((qtype, rcode)).or_insert_with(new).clone()
     }
     fn wake_dropped(&self) {}
     fn transfer(&self, _: &'static str, _: &'static str) {}
@@ -174,7 +187,7 @@ impl World {
         drop(now);
         let sent = batch.has_outgoing();
         batch.send(socket.as_fd());
-        answerer.end(false);
+        answerer.end();
         let answer = sent.then(|| {
             let mut buffer = [0; 2000];
             let length = self.client.recv(&mut buffer).unwrap();
@@ -290,14 +303,14 @@ proptest! {
                 _ => None,
             };
             let woken = world.woken();
-            let counted = std::mem::take(&mut *world.counted.0.lock().unwrap());
+            let counted = world.counted.taken();
             let answered = world.ask(&mut answerer, &query, at);
             prop_assert_eq!(
                 (answered.0.map(without_cookie), answered.1),
                 (expected.map(without_cookie), woken),
                 "{:02x?}", query
             );
-            let again = std::mem::take(&mut *world.counted.0.lock().unwrap());
+            let again = world.counted.taken();
             prop_assert_eq!(again, counted);
         }
     }

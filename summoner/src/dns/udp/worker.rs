@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use policies::Instant;
-use synjitsu_device::datagrams::{BATCH, Batch, Envelope};
+use synjitsu_device::datagrams::{Batch, Envelope};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -66,7 +66,7 @@ impl Worker {
             if sent.failed > 0 {
                 debug!(lost = sent.failed, "answers could not be sent");
             }
-            answerer.end(received == BATCH);
+            answerer.end();
         }
     }
 
