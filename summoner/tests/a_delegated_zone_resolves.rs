@@ -5,19 +5,16 @@
 mod support;
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::net::Ipv4Addr;
 
-use hickory_proto::op::{Edns, Message, Query, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use support::{PATIENCE, World, hello, http_get};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{RData, RecordType};
+use support::peers::{Peer, resolve};
+use support::{World, hello, http_get};
 
-const RESOLVER: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5301);
+const RESOLVER: u16 = 5301;
+/// NSD's address.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// What is in our zone beside the service.
 const RECORDS: &str = "
@@ -51,84 +48,6 @@ ns.lab.jit.test.  300 IN A   127.0.0.2
 mouse.lab.jit.test. 300 IN A 192.0.2.77
 ";
 
-/// A server that ends with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
-        let _ = self.0.wait();
-    }
-}
-
-fn start(program: &str, args: &[&str], file: &Path, log: &Path) -> Server {
-    let log = fs::File::create(log).unwrap();
-    let process = Command::new(program)
-        .args(args)
-        .arg(file)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn();
-    Server(process.unwrap())
-}
-
-fn nsd(folder: &Path) -> Server {
-    fs::write(folder.join("root.zone"), ROOT).unwrap();
-    fs::write(folder.join("lab.zone"), LAB).unwrap();
-    let file = folder.join("nsd.conf");
-    let at = folder.display();
-    let text = format!(
-        "server:\n  ip-address: 127.0.0.2@53\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{at}\"\n  \
-         database: \"\"\n  pidfile: \"{at}/nsd.pid\"\n  xfrdfile: \"{at}/xfrd.state\"\n  zonelistfile: \"{at}/zone.list\"\n  \
-         logfile: \"{at}/nsd.log\"\n  xfrdir: \"{at}\"\nremote-control:\n  control-enable: no\n\
-         zone:\n  name: \".\"\n  zonefile: root.zone\nzone:\n  name: lab.jit.test\n  zonefile: lab.zone\n"
-    );
-    fs::write(&file, text).unwrap();
-    start("nsd", &["-d", "-c"], &file, &folder.join("nsd.out"))
-}
-
-fn unbound(folder: &Path, anchor: &str) -> Server {
-    let hints = folder.join("hints");
-    fs::write(&hints, ". 3600000 NS ns.root.\nns.root. 3600000 A 127.0.0.2\n").unwrap();
-    let file = folder.join("unbound.conf");
-    let text = format!(
-        "server:\n  interface: 127.0.0.1@5301\n  do-daemonize: no\n  username: \"\"\n  chroot: \"\"\n  pidfile: \"\"\n  \
-         use-syslog: no\n  logfile: \"\"\n  verbosity: 2\n  val-log-level: 2\n  do-not-query-localhost: no\n  do-ip6: no\n  \
-         module-config: \"validator iterator\"\n  trust-anchor: \"{anchor}\"\n  root-hints: \"{}\"\n  \
-         local-zone: \"test.\" nodefault\n  qname-minimisation: yes\n  aggressive-nsec: yes\nremote-control:\n  control-enable: no\n",
-        hints.display()
-    );
-    fs::write(&file, text).unwrap();
-    start("unbound", &["-d", "-p", "-c"], &file, &folder.join("unbound.log"))
-}
-
-/// Asks the resolver, again until it is there.
-fn resolve(name: &str, qtype: RecordType) -> Message {
-    let mut query = Message::query();
-    query.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), qtype));
-    query.metadata.recursion_desired = true;
-    let mut edns = Edns::new();
-    edns.set_dnssec_ok(true);
-    query.set_edns(edns);
-    let octets = query.to_vec().unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    socket.connect(RESOLVER).unwrap();
-    let mut buffer = vec![0; 65_535];
-    let begin = Instant::now();
-    while begin.elapsed() < PATIENCE {
-        let _ = socket.send(&octets);
-        match socket.recv(&mut buffer) {
-            Ok(length) => return Message::from_vec(&buffer[..length]).unwrap(),
-            // Not listening yet: that is told at once.
-            Err(_) => std::thread::sleep(Duration::from_millis(50)),
-        }
-    }
-    panic!("the resolver does not answer {name} {qtype}");
-}
-
 #[test]
 fn from_the_root_to_the_page() {
     if support::lacks(&["nsd", "unbound"]) {
@@ -146,9 +65,17 @@ fn from_the_root_to_the_page() {
     fs::write(world.configuration(), text).unwrap();
     world.start_daemon();
     let anchor = String::from_utf8(world.command(&["dnssec", "ds"]).stdout).unwrap();
-    let _nsd = nsd(&folder);
-    let _unbound = unbound(&folder, &anchor.trim().replace('\t', " "));
-    let log = || fs::read_to_string(folder.join("unbound.log")).unwrap();
+    for (file, text) in [("root", ROOT), ("lab", LAB)] {
+        fs::write(folder.join(file), text).unwrap();
+    }
+    let zones =
+        "zone:\n  name: \".\"\n  zonefile: root\nzone:\n  name: lab.jit.test\n  zonefile: lab\n";
+    let _nsd = Peer::nsd(&folder, (ELSEWHERE, 53).into(), zones);
+    let hints = folder.join("hints");
+    fs::write(&hints, ". 3600000 NS ns.root.\nns.root. 3600000 A 127.0.0.2\n").unwrap();
+    let begin = format!("  root-hints: \"{}\"\n", hints.display());
+    let unbound = Peer::unbound(&folder, RESOLVER, &anchor, &begin);
+    let log = || unbound.log();
 
     use RecordType as T;
     for (name, qtype, records) in [
@@ -173,7 +100,7 @@ fn from_the_root_to_the_page() {
         ("somebody.users.jit.test", T::A, 0),
         ("nobody.jit.test", T::A, 0),
     ] {
-        let answer = resolve(name, qtype);
+        let answer = resolve(RESOLVER, name, qtype);
         let found = answer.answers.iter().filter(|record| record.record_type() != T::RRSIG).count();
         assert_eq!(found, records, "{name} {qtype}: {answer:?}\n{}", log());
         let rcode =
@@ -183,10 +110,10 @@ fn from_the_root_to_the_page() {
     }
 
     // A zone below ours that is not signed: we prove that, and the resolver believes it without signatures.
-    let child = resolve("mouse.lab.jit.test", T::A);
+    let child = resolve(RESOLVER, "mouse.lab.jit.test", T::A);
     assert_eq!((child.answers.len(), child.metadata.authentic_data), (1, false), "{}", log());
 
-    let answer = resolve("web.jit.test", T::A);
+    let answer = resolve(RESOLVER, "web.jit.test", T::A);
     assert!(answer.metadata.authentic_data);
     let address = answer.answers.iter().find_map(|record| match &record.data {
         RData::A(address) => Some(address.0),

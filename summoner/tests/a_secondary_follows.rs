@@ -5,71 +5,31 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use hickory_proto::rr::{Name, RData, RecordType};
 use nix::sys::signal::Signal;
+use support::peers::Peer;
 use support::{DNS, World, hello, lacks};
 
 const SECONDARY: &str = "127.0.0.2:53";
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// NSD, ended with the test; it says why if that fails.
-struct Nsd {
-    child: Child,
-    log: PathBuf,
+/// NSD as a secondary of ours.
+fn nsd(world: &World) -> Peer {
+    let more = format!(
+        "key:\n  name: transfer.jit.test\n  algorithm: hmac-sha256\n  secret: \"{SECRET}\"\n\
+         zone:\n  name: jit.test\n  zonefile: jit.test\n  request-xfr: 127.0.0.1@53 transfer.jit.test\n  \
+         allow-notify: 127.0.0.1 transfer.jit.test\n  provide-xfr: 127.0.0.1 NOKEY\n"
+    );
+    Peer::nsd(&world.folder.path().join("nsd"), SECONDARY.parse().unwrap(), &more)
 }
 
-impl Drop for Nsd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
-            let last: Vec<_> = log.lines().rev().take(40).collect();
-            let _ =
-                writeln!(std::io::stderr(), "--- NSD, newest first ---\n{}\n---", last.join("\n"));
-        }
-    }
-}
-
-impl Nsd {
-    /// Whether it could not make the new zone out of the old one and what had changed.
-    fn has_failed_to_apply(&self) -> bool {
-        fs::read_to_string(&self.log).unwrap().contains("Failed to apply")
-    }
-
-    /// Starts it as a secondary of ours.
-    fn start(world: &World) -> Self {
-        let folder = world.folder.path().join("nsd");
-        fs::create_dir(&folder).unwrap();
-        let configuration = format!(
-            "server:\n  ip-address: {}\n  server-count: 1\n  username: \"\"\n  zonesdir: \"{folder}\"\n  \
-             verbosity: 3\n  verbosity: 2\n  database: \"\"\n  pidfile: \"\"\n  xfrdfile: \"\"\n  zonelistfile: \"{folder}/zones\"\n  xfrdir: \"{folder}\"\n\
-             remote-control:\n  control-enable: no\n\
-             key:\n  name: transfer.jit.test\n  algorithm: hmac-sha256\n  secret: \"{SECRET}\"\n\
-             zone:\n  name: jit.test\n  zonefile: jit.test\n  request-xfr: 127.0.0.1@53 transfer.jit.test\n  \
-             allow-notify: 127.0.0.1 transfer.jit.test\n  provide-xfr: 127.0.0.1 NOKEY\n",
-            SECONDARY.replace(':', "@"),
-            folder = folder.display()
-        );
-        let file = folder.join("nsd.conf");
-        fs::write(&file, configuration).unwrap();
-        let log = fs::File::create(folder.join("log")).unwrap();
-        let child = Command::new("nsd")
-            .arg("-d")
-            .arg("-c")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn();
-        Self { child: child.unwrap(), log: folder.join("log") }
-    }
+/// Whether it could not make the new zone out of the old one and what had changed.
+fn has_failed_to_apply(nsd: &Peer) -> bool {
+    nsd.log().contains("Failed to apply")
 }
 
 fn serial(server: SocketAddr) -> Option<u32> {
@@ -170,7 +130,7 @@ fn and_nsd_has_every_change_as_soon_as_it_is_told() {
     world.configure(&settings, &services(40));
     world.start_daemon();
     let secondary: SocketAddr = SECONDARY.parse().unwrap();
-    let nsd = Nsd::start(&world);
+    let running = nsd(&world);
     let is_equal = || serial(DNS).is_some() && serial(DNS) == serial(secondary);
     world.wait_until("NSD has the zone", is_equal);
     let first = serial(DNS).unwrap();
@@ -195,7 +155,7 @@ fn and_nsd_has_every_change_as_soon_as_it_is_told() {
     // After the first time, only what had changed was sent.
     let changes = world.metric("summoner_dns_transfers_total{qtype=\"IXFR\",result=\"changes\"}");
     assert!(changes >= 1.0, "{changes}\n{}", world.log());
-    assert!(!nsd.has_failed_to_apply());
+    assert!(!has_failed_to_apply(&running));
 }
 
 #[test]
@@ -209,7 +169,7 @@ fn and_signatures_arrive_whole_and_after_a_change() {
     world.configure(&settings, &hello("web", ""));
     world.start_daemon();
     let secondary: SocketAddr = SECONDARY.parse().unwrap();
-    let nsd = Nsd::start(&world);
+    let running = nsd(&world);
     let is_equal = || serial(DNS).is_some() && serial(DNS) == serial(secondary);
     world.wait_until("NSD has the zone", is_equal);
     let before = serial(DNS).unwrap();
@@ -232,5 +192,5 @@ fn and_signatures_arrive_whole_and_after_a_change() {
         let said = String::from_utf8_lossy(&verified.stderr);
         assert!(verified.status.success(), "{server}: {said}\n{zone}");
     }
-    assert!(!nsd.has_failed_to_apply());
+    assert!(!has_failed_to_apply(&running));
 }

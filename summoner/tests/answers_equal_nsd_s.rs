@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use support::peers::Peer;
 use support::{DNS, PATIENCE, World};
 use zone::master::{self, Source, print};
 
@@ -21,47 +22,14 @@ const NSD: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2)), 53);
 const QUESTIONS: usize = 4000;
 
-/// NSD, which ends with the test.
-struct Nsd(Child);
-
-impl Nsd {
-    fn start(world: &World) -> Self {
-        let folder = world.folder.path().display();
-        let configuration = world.folder.path().join("nsd.conf");
-        fs::write(world.folder.path().join("static.zone"), ZONE).unwrap();
-        let text = format!(
-            "server:\n  ip-address: 127.0.0.2@53\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{folder}\"\n  \
-             database: \"\"\n  pidfile: \"{folder}/nsd.pid\"\n  xfrdfile: \"{folder}/xfrd.state\"\n  zonelistfile: \"{folder}/zone.list\"\n  \
-             logfile: \"{folder}/nsd.log\"\n  rrl-ratelimit: 0\n  minimal-responses: yes\n  ipv4-edns-size: 1232\n  xfrdir: \"{folder}\"\n\
-             remote-control:\n  control-enable: no\nzone:\n  name: jit.test\n  zonefile: static.zone\n"
-        );
-        fs::write(&configuration, text).unwrap();
-        let mut command = Command::new("/usr/sbin/nsd");
-        command.arg("-d").arg("-c").arg(&configuration);
-        let nsd = Self(
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap(),
-        );
-        let probe = question("jit.test.", RecordType::SOA);
-        world.wait_until("NSD answers", || {
-            over_udp(NSD, &probe, Duration::from_millis(200)).is_some()
-        });
-        nsd
-    }
-}
-
-impl Drop for Nsd {
-    fn drop(&mut self) {
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(self.0.id().cast_signed()),
-            nix::sys::signal::Signal::SIGTERM,
-        );
-        let _ = self.0.wait();
-    }
+/// NSD with the same zone.
+fn nsd(world: &World) -> Peer {
+    fs::write(world.folder.path().join("static.zone"), ZONE).unwrap();
+    let zone = "zone:\n  name: jit.test\n  zonefile: static.zone\n";
+    let nsd = Peer::nsd(world.folder.path(), NSD, zone);
+    let probe = question("jit.test.", RecordType::SOA);
+    world.wait_until("NSD answers", || over_udp(NSD, &probe, Duration::from_millis(200)).is_some());
+    nsd
 }
 
 fn question(name: &str, qtype: RecordType) -> Message {
@@ -294,7 +262,7 @@ fn to_a_few_thousand_questions() {
                 file = \"static.zone\"\nserial = 7\n[admin]\nsocket = \"admin.sock\"\n";
     fs::write(world.configuration(), text).unwrap();
     world.start_daemon();
-    let _nsd = Nsd::start(&world);
+    let _nsd = nsd(&world);
     let names = names();
     let mut random = Random(20_261_121);
     let mut differences = Vec::new();

@@ -5,9 +5,9 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use hickory_proto::dnssec::rdata::{DNSSECRData, DS};
@@ -17,6 +17,7 @@ use hickory_proto::rr::rdata::{CAA, CNAME, HTTPS, MX, NS, NULL, PTR, SRV, SVCB, 
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use nix::sys::signal::Signal;
 use summoner::dnssec::{Algorithm, KeyFolder};
+use support::peers::{Peer, resolve};
 use support::{DNS, PATIENCE, World, hello};
 use zone::{NameServer, Signing, Soa, Validity, Zone, ZoneData, master};
 
@@ -158,63 +159,10 @@ fn by_delv_through_a_change_of_keys() {
     all_validate_by_delv(&new);
 }
 
-/// A validating resolver in the same namespace.
-struct Unbound {
-    process: Child,
-}
-
-impl Drop for Unbound {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Unbound {
-    fn start(folder: &Path, port: u16, anchor: &str) -> Self {
-        let file = folder.join(format!("unbound-{port}.conf"));
-        let text = format!(
-            "server:\n  interface: 127.0.0.1@{port}\n  do-daemonize: no\n  username: \"\"\n  chroot: \"\"\n  \
-             pidfile: \"\"\n  use-syslog: no\n  logfile: \"\"\n  verbosity: 1\n  do-not-query-localhost: no\n  \
-             module-config: \"validator iterator\"\n  trust-anchor: \"{anchor}\"\n  val-log-level: 2\n  \
-             local-zone: \"test.\" nodefault\n  qname-minimisation: yes\n  aggressive-nsec: yes\n  harden-dnssec-stripped: yes\n\
-             stub-zone:\n  name: \"jit.test\"\n  stub-addr: 127.0.0.1@53\nremote-control:\n  control-enable: no\n"
-        );
-        fs::write(&file, text).unwrap();
-        let log = fs::File::create(folder.join(format!("unbound-{port}.log"))).unwrap();
-        let process = Command::new("unbound")
-            .args(["-d", "-p", "-c"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { process }
-    }
-}
-
-/// Asks a resolver, again until it is there.
-fn resolve(port: u16, name: &str, qtype: RecordType) -> Message {
-    let mut query = Message::query();
-    query.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), qtype));
-    query.metadata.recursion_desired = true;
-    let mut edns = Edns::new();
-    edns.set_dnssec_ok(true);
-    query.set_edns(edns);
-    let octets = query.to_vec().unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-    let mut buffer = vec![0; 65_535];
-    let start = std::time::Instant::now();
-    while start.elapsed() < PATIENCE {
-        let _ = socket.send(&octets);
-        if let Ok(length) = socket.recv(&mut buffer) {
-            return Message::from_vec(&buffer[..length]).unwrap();
-        }
-    }
-    panic!("the resolver does not answer {name} {qtype}");
+/// A resolver that asks us for our zone.
+fn unbound(folder: &Path, port: u16, anchor: &str) -> Peer {
+    let stub = "stub-zone:\n  name: \"jit.test\"\n  stub-addr: 127.0.0.1@53\n";
+    Peer::unbound(folder, port, anchor, stub)
 }
 
 fn qtype(text: &str) -> RecordType {
@@ -235,8 +183,8 @@ fn by_a_resolver() {
     let anchor = String::from_utf8(world.command(&["dnssec", "ds"]).stdout).unwrap();
     let anchor = anchor.trim().replace('\t', " ");
     let folder = world.folder.path().to_owned();
-    let _unbound = Unbound::start(&folder, 5301, &anchor);
-    let log = || fs::read_to_string(folder.join("unbound-5301.log")).unwrap();
+    let resolver = unbound(&folder, 5301, &anchor);
+    let log = || resolver.log();
     for (name, asked, exists) in QUESTIONS {
         let answer = resolve(5301, name, qtype(asked));
         assert!(answer.metadata.authentic_data, "{name} {asked}: {answer:?}\n{}", log());
@@ -249,7 +197,7 @@ fn by_a_resolver() {
     // That this shows anything: with another anchor nothing is believed.
     let (digest, last) = anchor.split_at(anchor.len() - 1);
     let wrong = format!("{digest}{}", if last == "0" { "1" } else { "0" });
-    let _other = Unbound::start(&folder, 5302, &wrong);
+    let _other = unbound(&folder, 5302, &wrong);
     let answer = resolve(5302, "web.jit.test", RecordType::A);
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
 }
@@ -285,8 +233,8 @@ fn by_a_resolver_for_names_that_templates_make() {
     world.start_daemon();
     let anchor = String::from_utf8(world.command(&["dnssec", "ds"]).stdout).unwrap();
     let folder = world.folder.path().to_owned();
-    let _unbound = Unbound::start(&folder, 5301, &anchor.trim().replace('\t', " "));
-    let log = || fs::read_to_string(folder.join("unbound-5301.log")).unwrap();
+    let resolver = unbound(&folder, 5301, &anchor);
+    let log = || resolver.log();
     for (name, qtype, count) in [
         ("unmade.pr.jit.test", RecordType::TXT, 0),
         ("feature-7.pr.jit.test", RecordType::A, 1),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests: a failure is the test's")]
 
 pub(crate) mod dns;
+pub(crate) mod peers;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
