@@ -12,8 +12,9 @@ use super::{Exit, Failure};
 use crate::config::LogFormat;
 use crate::daemon::{self, DaemonError, Source};
 
-/// The DNS library tells of every request at `info`; queries are counted instead. A filter that names it still wins.
-const QUIET: &str = "hickory_server=warn,hickory_net=warn";
+/// The DNS library warns of what is wrong with a message, which anybody may send; queries are counted instead. A filter that
+/// names it still wins.
+const QUIET: &str = "hickory_proto=error";
 
 /// How long the processes of guests may take to end after the daemon itself.
 const FAREWELL: Duration = Duration::from_secs(5);
