@@ -20,6 +20,9 @@ use crate::clock;
 /// How long a worker pauses after the system had no memory for it.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// So many queries at once mean that more are on their way.
+const CROWD: usize = 2;
+
 /// What a worker needs.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -67,6 +70,11 @@ impl Worker {
                 debug!(lost = sent.failed, "answers could not be sent");
             }
             answerer.end();
+            if received >= CROWD {
+                // Others have their turn, and more queries come meanwhile: going to sleep between two of them and being woken
+                // costs more than answering. With fewer, whoever asks next is answered at once.
+                std::thread::yield_now();
+            }
         }
     }
 
