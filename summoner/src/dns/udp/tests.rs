@@ -267,12 +267,11 @@ fn query() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// The response without the time and the hash of a server cookie, which change from second to second.
+/// The response without the time and the hash of a server cookie, which change from second to second. Another option may follow.
 fn without_cookie(mut response: Vec<u8>) -> Vec<u8> {
-    if let Some(at) = response.len().checked_sub(28)
-        && response[at..].starts_with(&[0, 10, 0, 24])
-    {
-        response[at + 12..].fill(0);
+    let option = response.windows(4).rposition(|octets| octets == [0, 10, 0, 24]);
+    if let Some(server) = option.and_then(|at| response.get_mut(at + 12..at + 28)) {
+        server.fill(0);
     }
     response
 }
